@@ -1,0 +1,1 @@
+"""Nouns and interfaces. Imports torch and numpy, nothing else of ours."""

@@ -1,0 +1,100 @@
+"""What the library has, read off its files: a member's file names it in ``__all__``, and nothing else lists it.
+
+Files are read with ``ast``, without importing them, so that listing is quick and `orthogen --help` needs no torch.
+"""
+
+import ast
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+__all__ = ["Entry", "entries", "find", "load_file"]
+
+FOLDERS = ("regularizers", "rules", "discovery", "metrics", "models", "data", "augment", "recipes")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One public class (or recipe function) of a member's file."""
+
+    name: str
+    folder: str
+    module: str
+    summary: str
+
+    def load(self) -> type:
+        """Import the file and return the object."""
+        return getattr(importlib.import_module(self.module), self.name)
+
+
+def _public(tree: ast.Module) -> list[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+def _read(path: Path, folder: str, module: str) -> list[Entry]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    public = _public(tree)
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in public:
+            lines = (ast.get_docstring(node) or "").split("\n\n", 1)[0].split("\n")
+            found.append(Entry(node.name, folder, module, " ".join(line.strip() for line in lines)))
+    return found
+
+
+@cache
+def entries(folder: str) -> tuple[Entry, ...]:
+    """All members in one of the folders, by file name.
+
+    Example:
+        >>> "HessianPenalty" in [entry.name for entry in entries("regularizers")]
+        True
+    """
+    found: list[Entry] = []
+    for path in sorted((ROOT / folder).glob("*.py")):
+        if not path.name.startswith("_"):
+            found += _read(path, folder, f"orthogen.{folder}.{path.stem}")
+    return tuple(found)
+
+
+def find(name: str, *folders: str) -> Entry:
+    """The member called ``name``; its file's stem will do too, as in ``hessian_penalty``.
+
+    Raises:
+        KeyError: there is none; the message lists the nearest names.
+    """
+    known = [entry for folder in (folders or FOLDERS) for entry in entries(folder)]
+    for entry in known:
+        if name == entry.name or (name == entry.module.rpartition(".")[2] and entry.folder != "recipes"):
+            return entry
+    near = get_close_matches(name, [entry.name for entry in known], n=3, cutoff=0.4)
+    hint = f"; nearest: {', '.join(near)}" if near else ""
+    raise KeyError(f"nothing here is called {name!r}{hint} (orthogen list shows all)")
+
+
+def load_file(path: str | Path) -> ModuleType:
+    """Import a Python file that is not in the package, as ``--with my_file.py`` does.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; give a Python file")
+    name = f"orthogen_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

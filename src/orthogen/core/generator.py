@@ -1,0 +1,97 @@
+"""A generator: a differentiable map from latents to images, with the user's module inside, untouched."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from orthogen.core.latent import Latent
+from orthogen.core.shapes import Float
+
+__all__ = ["Generator", "adapt", "first_tensor"]
+
+
+def _plain(module: nn.Module, z: Tensor, **conditions: Tensor) -> Any:
+    return module(z, **conditions)
+
+
+def first_tensor(output: object, what: str) -> Tensor:
+    """The tensor itself, or the first of a tuple or list (attention layers return ``(output, weights)``)."""
+    while isinstance(output, tuple | list) and output:
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise TypeError(f"{what} returned {type(output).__name__}; a tensor, or a tuple beginning with one, is needed")
+    return output
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """A module, the distribution of its latents, and how to call it. Made by `adapt`.
+
+    Attributes:
+        module: the user's own module; layer names are those of ``dict(module.named_modules())``.
+        latent: where latents come from.
+        call: ``call(module, z, **conditions) -> images``; conditions have one row per sample.
+    """
+
+    module: nn.Module
+    latent: Latent
+    call: Callable[..., Any] = _plain
+
+    def __call__(self, z: Float[Tensor, "batch dim"], **conditions: Tensor) -> Float[Tensor, "batch ..."]:
+        """Images for latents ``z``.
+
+        Raises:
+            ValueError: ``z`` is not ``(batch, dim)`` of this generator's latent.
+        """
+        if z.ndim != 2 or z.shape[1] != self.latent.dim:
+            raise ValueError(
+                f"latents of shape {tuple(z.shape)} were given; this generator takes (batch, {self.latent.dim}), "
+                f"its latent is {self.latent}"
+            )
+        return first_tensor(self.call(self.module, z, **conditions), "the generator")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names that `orthogen.probe` accepts."""
+        return tuple(name for name, _ in self.module.named_modules() if name)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module's first parameter or buffer lives."""
+        for tensor in (*self.module.parameters(), *self.module.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    @torch.no_grad()
+    def sample(self, n: int, *, rng: torch.Generator | None = None, **conditions: Tensor) -> Float[Tensor, "n ..."]:
+        """Images of ``n`` fresh latents, without gradients, in the module's current mode."""
+        return self(self.latent.sample(n, rng=rng, device=self.device), **conditions)
+
+
+def adapt(module: nn.Module, latent: Latent, call: Callable[..., Any] = _plain) -> Generator:
+    """A `Generator` around any module, which stays as it is.
+
+    Args:
+        module: any ``nn.Module``.
+        latent: its latent space, such as ``Normal(128)``.
+        call: how to call it where ``module(z, **conditions)`` is not right. It may see any number of samples; whatever
+            has one row per sample must come through ``conditions`` (see `orthogen.given`), not through a closure.
+
+    Raises:
+        TypeError: ``module`` is no ``nn.Module`` or ``latent`` no `Latent`.
+
+    Example:
+        >>> from orthogen.core.latent import Normal
+        >>> dcgan = nn.ConvTranspose2d(8, 3, 4)
+        >>> G = adapt(dcgan, Normal(8), call=lambda m, z: m(z[:, :, None, None]))
+        >>> G(torch.zeros(2, 8)).shape
+        torch.Size([2, 3, 4, 4])
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"adapt was given a {type(module).__name__}; it takes an nn.Module (wrap a function in one)")
+    if not isinstance(latent, Latent):
+        raise TypeError(f"adapt was given latent={latent!r}; it takes a Latent such as og.Normal(128)")
+    return Generator(module, latent, call)

@@ -1,0 +1,289 @@
+"""What can be added to the library: one interface per kind, one abstract method each.
+
+A member is a frozen dataclass in a file of its own. Every field has a default, and the default is the paper's value.
+The catalogue finds it by its file; there is no registry. What a member carries between steps (a recognizer, vectors of
+a power iteration) is an ``nn.Module`` returned by ``init`` and handed back as ``state``, so moving, saving and resuming
+need no code. Weight, interval, ramp and layers belong to the term of an objective, not to the method.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from orthogen.core.directions import Directions
+from orthogen.core.generator import Generator, adapt
+from orthogen.core.latent import Latent
+from orthogen.core.maps import LatentMap
+from orthogen.core.score import Score
+from orthogen.core.shapes import Float, Int, UInt8
+
+__all__ = [
+    "CodeMetric",
+    "CriticBatch",
+    "CriticPenalty",
+    "Data",
+    "Discovery",
+    "FactorSet",
+    "ImageMetric",
+    "ImageSet",
+    "LatentMetric",
+    "LatentPenalty",
+    "Model",
+    "StepRule",
+    "WeightPenalty",
+]
+
+
+# ---------------------------------------------------------------------------------------------- penalties
+class LatentPenalty(ABC):
+    """A function of how a generator's activations depend on its latent. It sees a `LatentMap`, never a generator."""
+
+    def init(self, generator: Generator, data: "ImageSet | None" = None) -> nn.Module | None:
+        """What is learned or remembered between steps; None for most. Its parameters join the generator's optimizer."""
+        return None
+
+    @abstractmethod
+    def terms(
+        self,
+        f: LatentMap,
+        z: Float[Tensor, "batch dim"],
+        *,
+        state: nn.Module | None = None,
+        rng: torch.Generator | None = None,
+        probes: Float[Tensor, "k batch dim"] | None = None,
+    ) -> dict[str, Tensor]:
+        """One scalar per layer of the map, unweighted."""
+
+    def layer_weight(self, layer: str) -> float:
+        """The weight of a layer's term in the sum; 1 unless the method has weights of its own."""
+        return 1.0
+
+    def __call__(
+        self,
+        f: LatentMap,
+        z: Float[Tensor, "batch dim"],
+        *,
+        state: nn.Module | None = None,
+        rng: torch.Generator | None = None,
+        probes: Float[Tensor, "k batch dim"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """The weighted sum of the terms: a scalar to add to the generator's loss."""
+        terms = self.terms(f, z, state=state, rng=rng, probes=probes)
+        return torch.stack([self.layer_weight(name) * term for name, term in terms.items()]).sum()
+
+
+class WeightPenalty(ABC):
+    """A function of a generator's weights alone."""
+
+    def init(self, generator: Generator, data: "ImageSet | None" = None) -> nn.Module | None:
+        """What is remembered between steps; None for most."""
+        return None
+
+    @abstractmethod
+    def __call__(
+        self, generator: Generator, *, state: nn.Module | None = None, rng: torch.Generator | None = None
+    ) -> Float[Tensor, ""]:
+        """A scalar to add to the generator's loss."""
+
+
+@dataclass(frozen=True)
+class CriticBatch:
+    """What a critic step has at hand: images, their class labels and the critic's logits for them."""
+
+    real: Float[Tensor, "batch c h w"]
+    fake: Float[Tensor, "batch c h w"]
+    real_logits: Float[Tensor, "batch ..."]
+    fake_logits: Float[Tensor, "batch ..."]
+    real_labels: Int[Tensor, "batch"] | None = None
+    fake_labels: Int[Tensor, "batch"] | None = None
+
+
+class CriticPenalty(ABC):
+    """A function of the critic around real and generated images; added to the critic's loss."""
+
+    def init(self, generator: Generator, data: "ImageSet | None" = None) -> nn.Module | None:
+        """What is remembered between steps; None for most."""
+        return None
+
+    @abstractmethod
+    def __call__(
+        self,
+        critic: nn.Module,
+        batch: CriticBatch,
+        *,
+        state: nn.Module | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Float[Tensor, ""]:
+        """A scalar to add to the critic's loss. ``critic(images)`` or ``critic(images, labels)`` gives logits."""
+
+
+class BoundRule(ABC):
+    """A step rule that holds the very parameters it acts on."""
+
+    @abstractmethod
+    def before(self, optimizer: torch.optim.Optimizer) -> dict[str, float | Tensor]:
+        """Act on gradients or learning rates before the optimizer steps; return what to log."""
+
+    def after(self, optimizer: torch.optim.Optimizer) -> dict[str, float | Tensor]:
+        """Act on parameters after the optimizer stepped; return what to log."""
+        return {}
+
+
+class StepRule(ABC):
+    """What happens between backward and step."""
+
+    @abstractmethod
+    def bind(self, module: nn.Module) -> BoundRule:
+        """Resolve the rule's name pattern to parameters of ``module``.
+
+        Raises:
+            ValueError: the pattern matches no parameter.
+        """
+
+
+# ---------------------------------------------------------------------------------------------- directions and scores
+class Discovery(ABC):
+    """A way to find latent directions in a trained generator."""
+
+    @abstractmethod
+    def fit(self, generator: Generator, *, rng: torch.Generator | None = None) -> Directions:
+        """Directions of the generator's latent space."""
+
+
+class LatentMetric(ABC):
+    """A score of a generator along directions of its latent space."""
+
+    @abstractmethod
+    def __call__(
+        self, generator: Generator, directions: Directions | None = None, *, rng: torch.Generator | None = None
+    ) -> Score:
+        """The score; the latent's own coordinates where ``directions`` is None."""
+
+
+class CodeMetric(ABC):
+    """A score of codes against ground-truth factors."""
+
+    @abstractmethod
+    def __call__(
+        self, codes: Float[Tensor, "n c"], factors: Int[Tensor, "n f"], *, rng: torch.Generator | None = None
+    ) -> Score:
+        """The score of ``codes`` for the factor classes in ``factors``, row by row."""
+
+
+class ImageMetric(ABC):
+    """A score of generated against real images, on features."""
+
+    @abstractmethod
+    def __call__(
+        self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], *, rng: torch.Generator | None = None
+    ) -> Score:
+        """The score of ``fake`` features against ``real`` ones."""
+
+
+# ---------------------------------------------------------------------------------------------- models and data
+class Model(ABC):
+    """Networks that are trained together."""
+
+    latent: Latent
+
+    @abstractmethod
+    def build(self) -> dict[str, nn.Module]:
+        """Freshly initialized networks by name: ``generator`` always; ``critic``, ``encoder``, ... where there are any.
+
+        Initialization draws from torch's global generator, as modules do; seed it for a given start.
+        """
+
+    def adapt(self, generator: nn.Module) -> Generator:
+        """The `Generator` around a built (or loaded) generator network."""
+        return adapt(generator, latent=self.latent)
+
+
+class ImageSet(ABC):
+    """Images by index, as uint8, with class labels where they are known.
+
+    Attributes:
+        channels: 1 or 3.
+        resolution: side of the square images, in pixels.
+        classes: class names; empty where there are none.
+    """
+
+    channels: int
+    resolution: int
+    classes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    @abstractmethod
+    def images(self, index: Int[Tensor, "n"], *, rng: torch.Generator | None = None) -> UInt8[Tensor, "n c h w"]:
+        """The images of those indices; ``rng`` drives random choices such as flips, and None makes none."""
+
+    def labels(self, index: Int[Tensor, "n"]) -> Int[Tensor, "n"] | None:
+        """The class labels of those indices (int64); None where there are no classes."""
+        return None
+
+
+class FactorSet(ImageSet):
+    """Images drawn from known factors. Index and factors are one number in mixed radix, last factor fastest.
+
+    Attributes:
+        factor_names: name of each factor.
+        factor_sizes: how many values each factor takes.
+    """
+
+    factor_names: tuple[str, ...]
+    factor_sizes: tuple[int, ...]
+
+    def __len__(self) -> int:
+        total = 1
+        for size in self.factor_sizes:
+            total *= size
+        return total
+
+    def factors(self, index: Int[Tensor, "n"]) -> Int[Tensor, "n f"]:
+        """The factor classes of those indices."""
+        columns = []
+        for size in reversed(self.factor_sizes):
+            columns.append(index % size)
+            index = index // size
+        return torch.stack(columns[::-1], dim=1)
+
+    def index(self, factors: Int[Tensor, "n f"]) -> Int[Tensor, "n"]:
+        """The index of those factor classes; inverse of `factors`."""
+        total = torch.zeros_like(factors[:, 0])
+        for column, size in enumerate(self.factor_sizes):
+            total = total * size + factors[:, column]
+        return total
+
+    @abstractmethod
+    def read_factors(self, images: Float[Tensor, "n c h w"]) -> tuple[Int[Tensor, "n f"], Float[Tensor, "n f"]]:
+        """The factor classes read back off images in [-1, 1], and a confidence in [0, 1] for each."""
+
+
+class Data(ABC):
+    """Where training images come from: a description that opens to an `ImageSet`."""
+
+    @abstractmethod
+    def open(self) -> ImageSet:
+        """The images.
+
+        Raises:
+            FileNotFoundError: the path of the description does not exist.
+            ValueError: what is there is not what was described.
+        """
+
+
+# names of the kinds in words, for listings
+KINDS: Mapping[str, Sequence[type[Any]]] = {
+    "regularizers": (LatentPenalty, WeightPenalty, CriticPenalty),
+    "rules": (StepRule,),
+    "discovery": (Discovery,),
+    "metrics": (LatentMetric, CodeMetric, ImageMetric),
+    "models": (Model,),
+    "data": (Data,),
+}

@@ -1,0 +1,161 @@
+"""Penalties that estimate off-diagonal energy by the variance over random ±1 probes: one engine for both papers.
+
+For a symmetric matrix A and v uniform on {-1, +1}^d,  Var_v[v^T A v] = 2 sum_{a != b} A_ab²  (Hutchinson 1990). With
+A = H_i, the Hessian of an output, this is the Hessian Penalty; with A = J^T J it is OroJaR.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from orthogen.core.derivative import Derivative, FiniteDifference, Order
+from orthogen.core.kinds import LatentPenalty
+from orthogen.core.maps import LatentMap
+from orthogen.core.rng import private
+from orthogen.core.shapes import Float, Int
+
+__all__ = ["ProbePenalty", "rademacher"]
+
+_SEARCH_ROWS = 8  # rows of a forward pass while a CPU searches for the maximum
+
+
+def rademacher(
+    k: int, z: Float[Tensor, "batch dim"], rng: torch.Generator | None = None
+) -> Float[Tensor, "k batch dim"]:
+    """Independent ±1 for every probe, sample and component, in the latents' type and on their device.
+
+    Example:
+        >>> rademacher(2, torch.zeros(3, 4)).abs().sum().item()
+        24.0
+    """
+    rng = private() if rng is None else rng
+    signs = torch.randint(0, 2, (k, *z.shape), generator=rng, device=rng.device)
+    return signs.to(z.device, z.dtype) * 2 - 1
+
+
+def variance_over(values: list[Tensor], unbiased: bool) -> Tensor:
+    """The elementwise variance of k tensors."""
+    k = len(values)
+    mean = torch.stack(values).mean(0) if k > 2 else (values[0] + values[1]) / 2
+    squares = [(value - mean).square() for value in values]
+    return sum(squares[1:], squares[0]) / (k - 1 if unbiased else k)
+
+
+@dataclass(frozen=True)
+class ProbePenalty(LatentPenalty):
+    """The variance over ±1 probes of a statistic of directional derivatives.
+
+    Attributes:
+        k: number of probes, at least 2. The papers use 2, which is noisy: the value is no measurement.
+        derivative: `FiniteDifference` with step 0.1 as in the papers, or `Exact`.
+        variance: "unbiased" divides by k - 1 (the PyTorch originals), "population" by k (the TensorFlow originals and
+            all ProGAN weights, so halve those at k = 2 when using "unbiased").
+        reduction: over samples and outputs of a layer, "max" (the papers' training runs) or "mean" (their BigGAN
+            direction search). Of several processes each takes the maximum over its own samples, as the originals do.
+        normalize: "numel" divides a layer's derivatives by the square root of their count per sample, so that squared
+            norms become mean squares and a weight keeps its meaning over width and resolution; the papers use "none".
+        layer_weights: weights of layers by name in the sum; 1 where not named.
+    """
+
+    k: int = 2
+    derivative: Derivative = field(default_factory=FiniteDifference)
+    variance: Literal["unbiased", "population"] = "unbiased"
+    reduction: Literal["max", "mean"] = "max"
+    normalize: Literal["none", "numel"] = "none"
+    layer_weights: Mapping[str, float] = field(default_factory=dict)
+
+    order: ClassVar[Order]  # of the derivative
+    degree: ClassVar[int]  # of the statistic in the derivative
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if self.k < 2:
+            raise ValueError(f"{name}(k={self.k}): a variance over probes needs k of 2 or more")
+        for field_name, accepted in (
+            ("variance", ("unbiased", "population")),
+            ("reduction", ("max", "mean")),
+            ("normalize", ("none", "numel")),
+        ):
+            value = getattr(self, field_name)
+            if value not in accepted:
+                raise ValueError(f"{name}({field_name}={value!r}): {' or '.join(map(repr, accepted))} is accepted")
+
+    @abstractmethod
+    def statistic(self, derivative: Tensor) -> Tensor:
+        """What of one probe's derivative ``(batch, ...)`` the variance is taken of: ``(batch, ...)``."""
+
+    def layer_weight(self, layer: str) -> float:
+        """The layer's weight in the sum."""
+        return self.layer_weights.get(layer, 1.0)
+
+    def terms(
+        self,
+        f: LatentMap,
+        z: Float[Tensor, "batch dim"],
+        *,
+        state: torch.nn.Module | None = None,
+        rng: torch.Generator | None = None,
+        probes: Float[Tensor, "k batch dim"] | None = None,
+    ) -> dict[str, Tensor]:
+        """One scalar per layer.
+
+        With ``max``, value and gradient rest on one sample of each layer. Where samples do not see each other, a search
+        without gradients finds these, and only they are differentiated: the same result at a fraction of the cost.
+
+        Args:
+            f: the map.
+            z: latents.
+            state: unused; this penalty remembers nothing.
+            rng: draws the probes; the process's private generator if None.
+            probes: the ±1 vectors themselves, to fix them.
+
+        Raises:
+            ValueError: probes of the wrong shape, fewer than 2, or a weight for a layer that the map does not have.
+        """
+        probes = self._probes(z, rng, probes)
+        unknown = set(self.layer_weights) - set(f.layers)
+        if unknown:
+            raise ValueError(f"layer_weights names {sorted(unknown)}; the map has {list(f.layers)}")
+        with f.session():
+            search = self.reduction == "max" and self.derivative.searchable and torch.is_grad_enabled()
+            if search and len(z) > 1 and f.separable(z):
+                index = self._largest(f, z.detach(), probes)
+                f, z, probes = f.take(index), z[index], probes[:, index]
+            variances = self._variances(f, z, probes)
+        reduce = torch.amax if self.reduction == "max" else torch.mean
+        return {name: reduce(x) for name, x in zip(f.layers, variances, strict=True)}
+
+    def _probes(self, z: Tensor, rng: torch.Generator | None, probes: Tensor | None) -> Tensor:
+        if probes is None:
+            return rademacher(self.k, z, rng)
+        if probes.ndim != 3 or probes.shape[1:] != z.shape or len(probes) < 2:
+            expected = f"(k >= 2, {', '.join(map(str, z.shape))})"
+            raise ValueError(f"probes have shape {tuple(probes.shape)}; {expected} is needed for these latents")
+        return probes.to(z)
+
+    def _variances(self, f: LatentMap, z: Tensor, probes: Tensor) -> list[Tensor]:
+        """Per layer the variance over probes, ``(batch, ...)``."""
+        derivatives = self.derivative.along(f, z, probes, self.order, up_to_constant=self.order == 2)
+        unbiased = self.variance == "unbiased"
+        variances = []
+        for layer in zip(*derivatives, strict=True):
+            values = [self.statistic(x) for x in layer]
+            scale = layer[0][0].numel() ** -self.degree if self.normalize == "numel" else 1.0
+            variances.append(variance_over(values, unbiased) * scale)
+        return variances
+
+    @torch.no_grad()
+    def _largest(self, f: LatentMap, z: Tensor, probes: Tensor) -> Int[Tensor, "n"]:
+        """The samples that hold the maximum of some layer, found a few at a time."""
+        few = len(z)
+        if z.device.type == "cpu":
+            few = max(1, _SEARCH_ROWS // (2 * len(probes)))
+        found = []
+        for index in torch.arange(len(z), device=z.device).split(few):
+            variances = self._variances(f.take(index), z[index], probes[:, index])
+            found.append(torch.stack([x.flatten(1).amax(1) if x.ndim > 1 else x for x in variances]))
+        return torch.cat(found, dim=1).argmax(dim=1).unique()

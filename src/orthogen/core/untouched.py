@@ -1,0 +1,117 @@
+"""Run a module without leaving a trace in it, and run it the same way every time.
+
+A finite difference compares passes, so every pass must see the same buffers, the same frozen power iterations, the same
+dropout draw and full float32 arithmetic; and the host must be as it was when the comparison is over.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
+
+__all__ = ["Untouched", "untouched"]
+
+
+def _power_iterating(module: nn.Module) -> list[nn.Module]:
+    """The modules whose ``training`` flag makes spectral norm iterate, in its new and its old form."""
+    found = []
+    for part in module.modules():
+        old_form = any(isinstance(hook, SpectralNorm) for hook in part._forward_pre_hooks.values())
+        if part.training and (old_form or isinstance(part, _SpectralNorm)):
+            found.append(part)
+    return found
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """No autocast and no reduced-precision products: a difference divided by 0.01 cannot afford them."""
+    backends: Any = torch.backends  # its stubs lack these switches
+    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    before = [switch.fp32_precision for switch in switches]
+    with ExitStack() as stack:
+        for kind in {"cpu", device.type}:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        try:
+            for switch in switches:
+                switch.fp32_precision = "ieee"
+            yield
+        finally:
+            for switch, value in zip(switches, before, strict=True):
+                switch.fp32_precision = value
+
+
+class Untouched:
+    """What a pass may change in a module, remembered; `rewind` before each pass.
+
+    Buffers are swapped for clones and the originals put back at the end. Copying old values back in place would break
+    the version check of autograd, for graphs that saved them.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device) -> None:
+        parts = list(module.modules())
+        self._buffers = [(part, name, value) for part in parts for name, value in part._buffers.items()]
+        # the old hook form of spectral and weight norm leaves the computed weight as a plain attribute
+        plain = ((part, name, value) for part in parts for name, value in part.__dict__.items())
+        self._plain = [entry for entry in plain if isinstance(entry[2], Tensor)]
+        self._cuda = device if device.type == "cuda" else None
+        self._random = self._draw_state()
+        self.power_iterating = _power_iterating(module)
+
+    def _draw_state(self) -> tuple[Tensor, Tensor | None]:
+        return torch.get_rng_state(), None if self._cuda is None else torch.cuda.get_rng_state(self._cuda)
+
+    def _set_draw_state(self, state: tuple[Tensor, Tensor | None]) -> None:
+        torch.set_rng_state(state[0])
+        if self._cuda is not None and state[1] is not None:
+            torch.cuda.set_rng_state(state[1], self._cuda)
+
+    def rewind(self) -> None:
+        """Make the next pass start like the first one."""
+        clones: dict[int, Tensor] = {}  # a buffer that two modules share stays shared
+        for part, name, value in self._buffers:
+            if value is not None:
+                part._buffers[name] = clones.setdefault(id(value), value.clone())
+        self._set_draw_state(self._random)
+
+    def redraw(self) -> None:
+        """Like `rewind`, with another random draw: tells whether a pass is random."""
+        self.rewind()
+        torch.rand(1)
+        if self._cuda is not None:
+            torch.rand(1, device=self._cuda)
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for part, name, value in self._buffers:
+            part._buffers[name] = value
+        for part, name, value in self._plain:
+            part.__dict__[name] = value
+        self._set_draw_state(self._random)
+
+
+@contextmanager
+def untouched(module: nn.Module, device: torch.device) -> Iterator[Untouched]:
+    """Passes inside the block leave buffers, spectral-norm vectors, flags and global random states as they were.
+
+    Example:
+        >>> norm = nn.BatchNorm1d(2)
+        >>> with untouched(norm, torch.device("cpu")) as host:
+        ...     host.rewind()
+        ...     _ = norm(torch.randn(8, 2))
+        >>> norm.num_batches_tracked.item(), norm.running_mean.tolist()
+        (0, [0.0, 0.0])
+    """
+    host = Untouched(module, device)
+    try:
+        for part in host.power_iterating:
+            part.training = False
+        with _full_precision(device):
+            yield host
+    finally:
+        for part in host.power_iterating:
+            part.training = True
+        host.restore()

@@ -1,0 +1,1 @@
+"""Penalties: one method, one file, one paper."""

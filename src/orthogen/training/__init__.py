@@ -1,0 +1,1 @@
+"""Training: the only place where methods meet. No method is named here."""

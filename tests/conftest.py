@@ -1,0 +1,38 @@
+"""Shapes in signatures are checked, with beartype, in everything the tests import from the package."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jaxtyping import config, install_import_hook
+
+install_import_hook("orthogen", "beartype.beartype")
+
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images and trained generators; tests that need it are skipped where it is absent."""
+    here = Path(__file__).resolve().parent.parent
+    folder = Path(os.environ.get("ORTHOGEN_TEST_DATA", here.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: no real images and generators to test on (set ORTHOGEN_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    """A seeded generator."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """No shape checks, as for a user: for tests of our own messages about wrong arguments."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

@@ -1,0 +1,93 @@
+"""A penalty leaves no trace: buffers, attributes, hooks, flags and random states are as before."""
+
+import pytest
+import torch
+from torch import nn
+
+import orthogen as og
+from hosts import HOSTS
+from orthogen.core.untouched import untouched
+
+
+def trace(module: nn.Module) -> dict[str, object]:
+    """Everything a forward pass may change, by value and by identity."""
+    found: dict[str, object] = {"random": torch.get_rng_state().tolist()}
+    for path, part in module.named_modules():
+        for name, value in [*part._buffers.items(), *part._parameters.items(), *part.__dict__.items()]:
+            if isinstance(value, torch.Tensor):
+                found[f"{path}.{name}"] = (id(value), value.detach().clone().tolist(), value.requires_grad)
+        hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)
+        found[f"{path} hooks"] = [list(h) for h in hooks]
+        found[f"{path} training"] = part.training
+    backends = torch.backends
+    found["precision"] = (
+        torch.get_float32_matmul_precision(),
+        [s.fp32_precision for s in (backends.cudnn.conv, backends.mkldnn.conv, backends.mkldnn.matmul)],
+        torch.is_autocast_enabled("cpu"),
+    )
+    return found
+
+
+PENALTIES = [
+    og.HessianPenalty(),
+    og.HessianPenalty(reduction="mean", k=3),
+    og.OroJaR(),
+    og.OroJaR(reduction="mean", derivative=og.FiniteDifference(central=True)),
+]
+
+
+@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("penalty", PENALTIES, ids=lambda p: f"{type(p).__name__}-{p.reduction}")
+def test_a_penalty_and_its_backward_leave_no_trace(name, penalty):
+    G, at = HOSTS[name].build()
+    z = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    G(z, **({"label": torch.arange(5) % 3} if HOSTS[name].labelled else {}))  # old hook forms set attributes here
+    before = trace(G.module)
+    loss = penalty(at(5), z)
+    assert trace(G.module) == before
+    loss.backward()
+    assert trace(G.module) == before
+
+
+def test_nothing_stays_behind_when_a_pass_fails():
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(4)
+
+        def forward(self, z):
+            self.norm(z)
+            raise RuntimeError("broken generator")
+
+    module = Fails()
+    z = torch.randn(3, 4)
+    before = trace(module)
+    with pytest.raises(RuntimeError, match="broken generator"):
+        og.OroJaR()(og.probe(og.adapt(module, og.Normal(4))), z)
+    assert trace(module) == before
+
+
+def test_backward_of_an_earlier_graph_still_works_after_a_penalty():
+    # copying buffers back in place would break autograd's version check here
+    G, at = HOSTS["spectral norm, training"].build()
+    z = torch.randn(5, 4)
+    image = G(z)
+    penalty = og.OroJaR()(at(5), z)
+    (image.sum() + penalty).backward()
+
+
+def test_all_passes_see_the_same_dropout_and_power_iterations():
+    for name in ("dropout", "noise", "spectral norm, training", "old spectral norm, training", "batch norm, training"):
+        _, at = HOSTS[name].build(torch.float64)
+        z = torch.randn(5, 4, dtype=torch.float64)
+        # along a probe of zeros every pass is the base pass
+        derivative = og.FiniteDifference().along(at(5), z, torch.zeros(2, 5, 4, dtype=torch.float64), 1)
+        assert all(float(x.detach().abs().max()) == 0 for one in derivative for x in one), name
+
+
+def test_a_shared_buffer_stays_shared_inside():
+    a, b = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    b.running_mean = a.running_mean
+    with untouched(nn.ModuleList([a, b]), torch.device("cpu")) as host:
+        host.rewind()
+        assert a.running_mean is b.running_mean
