@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 __all__ = ["Entry", "entries", "find", "load_file"]
 
@@ -28,7 +29,7 @@ class Entry:
     module: str
     summary: str
 
-    def load(self) -> type:
+    def load(self) -> Any:
         """Import the file and return the object."""
         return getattr(importlib.import_module(self.module), self.name)
 
@@ -96,5 +97,9 @@ def load_file(path: str | Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

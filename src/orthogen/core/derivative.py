@@ -115,14 +115,16 @@ class FiniteDifference(Derivative):
         for j in range(k):
             ahead, behind = passes[j], passes[k + j] if two_sided else base
             assert behind is not None
+            pairs = zip(ahead, behind, strict=True)
+            # scaled in place: these are fresh tensors that no backward rule has saved, and memory is what limits here
             if order == 1:
                 scale = 1 / (2 * self.step if self.central else self.step)
-                derivatives.append(tuple((a - b) * scale for a, b in zip(ahead, behind, strict=True)))
-            elif base is None:
-                derivatives.append(tuple((a + b) / self.step**2 for a, b in zip(ahead, behind, strict=True)))
+                derivatives.append(tuple((a - b).mul_(scale) for a, b in pairs))
             else:
-                triples = zip(ahead, base, behind, strict=True)
-                derivatives.append(tuple((a - 2 * o + b) / self.step**2 for a, o, b in triples))
+                both = tuple((a + b).mul_(1 / self.step**2) for a, b in pairs)
+                if base is not None:
+                    both = tuple(x.sub_(o, alpha=2 / self.step**2) for x, o in zip(both, base, strict=True))
+                derivatives.append(both)
         return derivatives
 
 

@@ -75,7 +75,7 @@ class Directions:
             with safe_open(str(path), framework="pt") as file:
                 about = json.loads((file.metadata() or {})["orthogen.directions"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, KeyError) as error:
+            basis, space, names, provenance = tensors["basis"], about["space"], about["names"], about["provenance"]
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is not a directions file (safetensors written by Directions.save)") from error
-        strength, names = tensors.get("strength"), tuple(about["names"])
-        return cls(tensors["basis"], about["space"], strength, names, about["provenance"])
+        return cls(basis, space, tensors.get("strength"), tuple(names), provenance)

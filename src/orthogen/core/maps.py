@@ -21,7 +21,7 @@ from orthogen.core.untouched import Untouched, untouched
 __all__ = ["OUTPUT", "LatentMap", "along", "given", "probe"]
 
 OUTPUT = "output"  # the name of the image among the layers
-_CPU_ROWS = 8  # passes are merged up to so many rows on a CPU: larger batches fall out of its caches
+_CPU_ROWS = 32  # passes are merged up to so many rows on a CPU: larger batches fall out of its caches
 
 
 class _Enough(BaseException):
@@ -37,13 +37,13 @@ class Behavior:
     """What a module does in its present mode, found by trying (`_Host.behavior`).
 
     Attributes:
-        calls: how many times the layers asked for are called in one pass; the last call ends it.
+        ends: for each hooked layer, how many calls of hooked layers one pass has made when its last one is done.
         overwritten: layers whose output a later in-place operation changes.
         separable: samples do not see each other, so passes may be merged and split.
         repeatable: a pass depends on latents and conditions only; no dropout, noise or power iteration.
     """
 
-    calls: int
+    ends: Mapping[str, int]
     overwritten: frozenset[str]
     separable: bool
     repeatable: bool
@@ -65,6 +65,7 @@ class _Host:
         self.layers = layers or (OUTPUT,)
         self.hooked = {name: modules[name] for name in self.layers if name in modules}
         self._session: Untouched | None = None
+        self._tried: dict[Any, Behavior] = {}  # during the session
 
     @contextmanager
     def session(self) -> Iterator[Untouched]:
@@ -78,6 +79,7 @@ class _Host:
                 yield session
             finally:
                 self._session = None
+                self._tried.clear()
 
     def _forward(
         self, z: Tensor, conditions: Mapping[str, Tensor], see: Callable[[str, Tensor], None]
@@ -96,37 +98,45 @@ class _Host:
             for handle in handles:
                 handle.remove()
 
-    def run(self, z: Tensor, conditions: Mapping[str, Tensor], behavior: Behavior) -> tuple[Tensor, ...]:
-        """The activations of one pass over exactly these rows."""
+    def run(
+        self, z: Tensor, conditions: Mapping[str, Tensor], behavior: Behavior, layers: tuple[str, ...]
+    ) -> tuple[Tensor, ...]:
+        """The activations of one pass over exactly these rows, which goes no deeper than these layers."""
         seen: dict[str, Tensor] = {}
-        wants_image = OUTPUT in self.layers and OUTPUT not in self.hooked
+        wants_image = any(name not in self.hooked for name in layers)
+        end = max((behavior.ends.get(name, 0) for name in layers), default=0)
         calls = 0  # of hooked layers, in this pass
 
         def see(name: str, output: Tensor) -> None:
             nonlocal calls
             calls += 1
             seen[name] = output.clone() if name in behavior.overwritten else output
-            if calls == behavior.calls and not wants_image:
+            if calls == end and not wants_image:
                 raise _Enough
 
         image = self._forward(z, conditions, see)
         if wants_image and image is not None:
             seen[OUTPUT] = image
-        for name in self.layers:
+        for name in layers:
             if name not in seen:
                 raise ValueError(f"layer {name!r} is not reached by the generator's forward pass")
             _check_rows(name, seen[name], len(z))
-        return tuple(seen[name] for name in self.layers)
+        return tuple(seen[name] for name in layers)
 
     def behavior(self, z: Tensor, conditions: Mapping[str, Tensor]) -> Behavior:
         """What the module does in its present mode, tried once per mode on the first latents met."""
-        module, call = self.generator.module, self.generator.call
-        modes = tuple(part.training for part in module.modules())
-        key = (modes, self.layers, tuple(conditions), z.dtype, z.device, getattr(call, "__code__", type(call)))
-        known = _BEHAVIORS.setdefault(module, {})
-        if key not in known:
-            known[key] = self._try(z, conditions)
-        return known[key]
+        kind = (tuple(conditions), z.dtype)
+        if kind not in self._tried:
+            module, call = self.generator.module, self.generator.call
+            modes = tuple(part.training for part in module.modules())
+            key = (kind, modes, self.layers, z.device, getattr(call, "__code__", type(call)))
+            known = _BEHAVIORS.setdefault(module, {})
+            if key not in known:
+                known[key] = self._try(z, conditions)
+            if self._session is None:
+                return known[key]
+            self._tried[kind] = known[key]  # the mode does not change within a session
+        return self._tried[kind]
 
     @torch.no_grad()
     def _try(self, z: Tensor, conditions: Mapping[str, Tensor]) -> Behavior:
@@ -137,23 +147,25 @@ class _Host:
             # the whole pass, to the end: which calls are there, and what is overwritten after it was seen?
             self._forward(z, conditions, lambda name, x: outputs.append((name, x, x._version)))
             overwritten = frozenset(name for name, x, version in outputs if x._version != version)
-            found = Behavior(len(outputs), overwritten, separable=False, repeatable=False)
+            ends = {name: count for count, (name, _, _) in enumerate(outputs, start=1)}
+            found = Behavior(ends, overwritten, separable=False, repeatable=False)
 
             session.rewind()
-            first = self.run(z, conditions, found)
+            first = self.run(z, conditions, found, self.layers)
             session.redraw()
-            again = self.run(z, conditions, found)
+            again = self.run(z, conditions, found, self.layers)
             repeatable = not session.power_iterating and all(map(torch.equal, first, again))
 
             two = torch.cat([z[:1], z[-1:] if len(z) > 1 else 0.5 - z])
             fixed = {name: value[[0, -1]] for name, value in conditions.items()}
             try:
                 session.rewind()
-                together = self.run(two, fixed, found)
+                together = self.run(two, fixed, found, self.layers)
                 separable = True
                 for row in (0, 1):
                     session.rewind()
-                    alone = self.run(two[[row]], {name: value[[row]] for name, value in fixed.items()}, found)
+                    one = {name: value[[row]] for name, value in fixed.items()}
+                    alone = self.run(two[[row]], one, found, self.layers)
                     separable = separable and all(_same(a[0], b[row]) for a, b in zip(alone, together, strict=True))
             except _BatchError:
                 raise
@@ -177,26 +189,23 @@ def _check_rows(name: str, output: Tensor, rows: int) -> None:
 
 
 def _rows(tensor: Tensor, index: Tensor) -> Tensor:
-    return tensor.index_select(0, index.to(tensor.device))
+    # a batch of m * n latents repeats the n rows
+    return tensor.index_select(0, index.to(tensor.device) % len(tensor))
 
 
 @dataclass(frozen=True, eq=False)
 class LatentMap:
     """A function of the latent: ``f(z)`` is a tuple of activations, one per name in ``f.layers``.
 
-    Made by `probe`; `given` and `along` make further ones. Conditions and base latents have one row per sample. A batch
-    of ``m * n`` latents, k-major (``[z; z; ...]``), repeats their ``n`` rows.
+    Made by `probe`; `given` and `along` make further ones. ``"output"`` among the layers is the image. Conditions and
+    base latents have one row per sample; a batch of ``m * n`` latents, k-major (``[z; z; ...]``), repeats their ``n`` rows.
     """
 
     _host: _Host
+    layers: tuple[str, ...]
     _conditions: Mapping[str, Tensor] = field(default_factory=dict)
     _bases: tuple[tuple[Tensor, Tensor], ...] = ()
     _known: tuple[Tensor, tuple[Tensor, ...]] | None = None
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of the activations; ``"output"`` is the image."""
-        return self._host.layers
 
     @property
     def dim(self) -> int:
@@ -237,6 +246,12 @@ class LatentMap:
             _bases=tuple((_rows(z, index), basis) for z, basis in self._bases),
             _known=known,
         )
+
+    def only(self, layers: Sequence[str]) -> "LatentMap":
+        """The map restricted to some of its layers; a pass goes no deeper than these."""
+        where = [self.layers.index(name) for name in layers]
+        known = None if self._known is None else (self._known[0], tuple(self._known[1][i] for i in where))
+        return replace(self, layers=tuple(layers), _known=known)
 
     def at(self, z: Float[Tensor, "batch dim"], activations: Sequence[Tensor] | None = None) -> "LatentMap":
         """The same map, remembering its activations at ``z``, so that penalties on these latents share the base pass.
@@ -319,7 +334,7 @@ class LatentMap:
         point, conditions = self._point(z)
         with self._host.session() as session:
             session.rewind()
-            activations = self._host.run(point, conditions, behavior)
+            activations = self._host.run(point, conditions, behavior, self.layers)
         for name, x in zip(self.layers, activations, strict=True):
             if x.dtype not in (torch.float32, torch.float64):
                 raise TypeError(f"{name!r} is {x.dtype}; derivatives need float32 or wider, call module.float() first")
@@ -347,7 +362,8 @@ def probe(generator: Generator, layers: Sequence[str] = ()) -> LatentMap:
     """
     if isinstance(layers, str):
         layers = (layers,)
-    return LatentMap(_Host(generator, tuple(dict.fromkeys(layers))))
+    host = _Host(generator, tuple(dict.fromkeys(layers)))
+    return LatentMap(host, host.layers)
 
 
 def given(f: LatentMap, **conditions: Tensor) -> LatentMap:

@@ -16,11 +16,11 @@ from orthogen.core.derivative import Derivative, FiniteDifference, Order
 from orthogen.core.kinds import LatentPenalty
 from orthogen.core.maps import LatentMap
 from orthogen.core.rng import private
-from orthogen.core.shapes import Float, Int
+from orthogen.core.shapes import Float
 
 __all__ = ["ProbePenalty", "rademacher"]
 
-_SEARCH_ROWS = 8  # rows of a forward pass while a CPU searches for the maximum
+_SEARCH_ROWS = 32  # rows of a forward pass while a CPU searches for the maximum
 
 
 def rademacher(
@@ -40,9 +40,9 @@ def rademacher(
 def variance_over(values: list[Tensor], unbiased: bool) -> Tensor:
     """The elementwise variance of k tensors."""
     k = len(values)
-    mean = torch.stack(values).mean(0) if k > 2 else (values[0] + values[1]) / 2
-    squares = [(value - mean).square() for value in values]
-    return sum(squares[1:], squares[0]) / (k - 1 if unbiased else k)
+    if k == 2:  # the usual case, in two operations: (a - b)² / 2, or / 4
+        return (values[0] - values[1]).square().mul_(0.5 if unbiased else 0.25)
+    return torch.stack(values).var(0, correction=1 if unbiased else 0)
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,18 @@ class ProbePenalty(LatentPenalty):
         unknown = set(self.layer_weights) - set(f.layers)
         if unknown:
             raise ValueError(f"layer_weights names {sorted(unknown)}; the map has {list(f.layers)}")
+        reduce = torch.amax if self.reduction == "max" else torch.mean
         with f.session():
+            parts = [(f.layers, torch.arange(len(z), device=z.device))]
             search = self.reduction == "max" and self.derivative.searchable and torch.is_grad_enabled()
             if search and len(z) > 1 and f.separable(z):
-                index = self._largest(f, z.detach(), probes)
-                f, z, probes = f.take(index), z[index], probes[:, index]
-            variances = self._variances(f, z, probes)
-        reduce = torch.amax if self.reduction == "max" else torch.mean
-        return {name: reduce(x) for name, x in zip(f.layers, variances, strict=True)}
+                parts = self._largest(f, z.detach(), probes)
+            terms: dict[str, Tensor] = {}
+            for layers, index in parts:
+                part = f if len(index) == len(z) else f.only(layers).take(index)
+                variances = self._variances(part, z[index], probes[:, index])
+                terms.update((name, reduce(x)) for name, x in zip(layers, variances, strict=True))
+        return {name: terms[name] for name in f.layers}
 
     def _probes(self, z: Tensor, rng: torch.Generator | None, probes: Tensor | None) -> Tensor:
         if probes is None:
@@ -149,13 +153,17 @@ class ProbePenalty(LatentPenalty):
         return variances
 
     @torch.no_grad()
-    def _largest(self, f: LatentMap, z: Tensor, probes: Tensor) -> Int[Tensor, "n"]:
-        """The samples that hold the maximum of some layer, found a few at a time."""
-        few = len(z)
-        if z.device.type == "cpu":
-            few = max(1, _SEARCH_ROWS // (2 * len(probes)))
+    def _largest(self, f: LatentMap, z: Tensor, probes: Tensor) -> list[tuple[tuple[str, ...], Tensor]]:
+        """The samples that hold a layer's maximum, found a few at a time, with the layers they are needed for."""
+        few = max(1, _SEARCH_ROWS // (2 * len(probes))) if z.device.type == "cpu" else len(z)
         found = []
         for index in torch.arange(len(z), device=z.device).split(few):
             variances = self._variances(f.take(index), z[index], probes[:, index])
-            found.append(torch.stack([x.flatten(1).amax(1) if x.ndim > 1 else x for x in variances]))
-        return torch.cat(found, dim=1).argmax(dim=1).unique()
+            found.append(torch.stack([x.reshape(len(x), -1).amax(1) for x in variances]))
+        winners = torch.cat(found, dim=1).argmax(dim=1)
+        if z.device.type != "cpu":  # one pass for all: there, launching costs more than computing
+            return [(f.layers, winners.unique())]
+        layers: dict[int, list[str]] = {}
+        for name, sample in zip(f.layers, winners.tolist(), strict=True):
+            layers.setdefault(sample, []).append(name)
+        return [(tuple(names), torch.tensor([sample])) for sample, names in layers.items()]

@@ -47,11 +47,17 @@ def _class(name: str) -> type:
     module, _, qualname = name.partition(":")
     if not (module == "orthogen" or module.startswith(("orthogen.", "orthogen_user_"))):
         raise ValueError(f"{name} is not a class of orthogen; a record may only name those")
-    found: Any = importlib.import_module(module)
-    for part in qualname.split("."):
-        found = getattr(found, part)
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        raise ValueError(f"{name} is not a dataclass; a record may only name those")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{name} is not there ({error}); the record needs another version, or a file of its own"
+        ) from error
+    # of that module, because a record must not reach other people's classes through what we import
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found) and found.__module__ == module):
+        raise ValueError(f"{name} is not a dataclass of that module; a record may only name those")
     return found
 
 
@@ -76,7 +82,7 @@ def from_json(data: Any) -> Any:
     """Rebuild what `to_json` wrote.
 
     Raises:
-        ValueError: a type is not a dataclass of this package, or a field is not one of its fields.
+        ValueError: a type is not a dataclass of this package, or is not there, or a field is not one of its fields.
     """
     if isinstance(data, list):
         return [from_json(item) for item in data]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from orthogen.core.derivative import Order
@@ -57,4 +58,5 @@ class OroJaR(ProbePenalty):
 
     def statistic(self, derivative: Tensor) -> Tensor:
         """|J v|² of each sample."""
-        return derivative.square().reshape(len(derivative), -1).sum(1)
+        # one pass over memory, where square and sum take two
+        return torch.linalg.vector_norm(derivative.reshape(len(derivative), -1), dim=1).square()

@@ -1,0 +1,1 @@
+"""Images: drawn on the fly, or read from files."""
