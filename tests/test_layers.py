@@ -23,7 +23,8 @@ ORDER = (
 )
 RANK = {unit: rank for rank, units in enumerate(ORDER) for unit in units.split()}
 # one file, one method: the files of these folders know nothing of each other but what an underscore file holds for all
-MEMBERS = set("layers augment regularizers rules discovery metrics models data checkpoints recipes".split())
+# (layers are building blocks, which stack)
+MEMBERS = set("augment regularizers rules discovery metrics models data checkpoints recipes".split())
 
 
 def modules(source: Path) -> dict[str, Path]:

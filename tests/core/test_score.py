@@ -20,8 +20,8 @@ from orthogen.core.score import Score
         (Score(1234.5, 5678.0), "1234 ± 5678"),
         (Score(1.0, 0.0), "1.0000 ± 0.0000"),
         (Score(0.5, 1e-9), "0.5000000000 ± 0.0000000010"),
-        (Score(1.234e-5, 2e-6), "1.23e-05 ± 2e-06"),
-        (Score(2.5e7, 1e6), "2.5e+07 ± 1e+06"),
+        (Score(1.234e-5, 2e-6), "(1.23 ± 0.20)e-05"),
+        (Score(2.5e7, 1e6), "(2.50 ± 0.10)e+07"),
         (Score(0.123456), "0.1235"),
         (Score(0.0, 0.01), "0.000 ± 0.010"),
         (Score(-0.25, 0.05), "-0.250 ± 0.050"),
@@ -35,9 +35,10 @@ def test_text(score, text):
 
 @given(st.floats(-1e5, 1e5), st.floats(1e-6, 1e3))
 def test_text_is_within_the_error(value, error):
-    shown, _, stderr = str(Score(value, error)).partition(" ± ")
-    assert abs(float(shown) - value) <= max(0.51 * error, 0.006 * abs(value))
-    assert float(stderr) == pytest.approx(error, rel=0.5)
+    text, _, power = str(Score(value, error)).partition(")")
+    shown, stderr = (float(part.strip("(") + power) for part in text.split(" ± "))
+    assert abs(shown - value) <= max(0.51 * error, 0.006 * abs(value))
+    assert stderr == pytest.approx(error, rel=0.5)
 
 
 def test_json():

@@ -42,13 +42,13 @@ def test_factors_are_read_off_frames(case, opened, rng):
         assert error.protocol == {"blur": blur, "noise": noise, "resolution": data.resolution}
 
 
-def test_orientation_is_read_exactly_where_the_pixels_show_it(opened, rng):
+def test_hearts_are_read_exactly(opened, rng):
     sprites = opened(Sprites())
     index = torch.randint(len(sprites), (300,), generator=rng)
     truth = sprites.factors(index)
     hearts = truth[:, 0] == 2
     values, _ = sprites.read_factors(to_float(sprites.images(index)))
-    assert torch.equal(values[hearts], torch.where(truth == 39, 0, truth)[hearts] * 1)
+    assert torch.equal(values[hearts], sprites.canonical(truth)[hearts])
 
 
 def test_contrast_does_not_matter(opened):
@@ -88,7 +88,7 @@ def test_a_reading_does_not_depend_on_its_batch(opened):
     together = drawn.read_factors(images)
     apart = [drawn.read_factors(image[None]) for image in images]
     assert torch.equal(together[0], torch.cat([values for values, _ in apart]))
-    torch.testing.assert_close(together[1], torch.cat([confidence for _, confidence in apart]))
+    torch.testing.assert_close(together[1], torch.cat([confidence for _, confidence in apart]), atol=1e-3, rtol=0)
 
 
 @given(st.integers(0, 2), st.integers(0, 39))

@@ -100,13 +100,13 @@ def test_a_frame_does_not_depend_on_its_batch():
     assert torch.equal(rooms.images(index), torch.cat([rooms.images(index[:1]), rooms.images(index[1:])]))
 
 
-@pytest.mark.parametrize("resolution", [16, 17, 32, 100, 256])
+@pytest.mark.parametrize("resolution", [16, 33, 100, 256])
 def test_any_resolution_shows_the_same_scene(resolution):
     scene = torch.tensor([[1, 5, 0, 4, 3, 2]])
     frame, reference = (Shapes3d(r).open().draw(scene).float() for r in (resolution, 64))
     assert frame.shape == (1, 3, resolution, resolution)
-    pooled = [torch.nn.functional.adaptive_avg_pool2d(x, 8) for x in (frame, reference)]
-    assert (pooled[0] - pooled[1]).abs().max() < 16
+    small = [torch.nn.functional.interpolate(x, (8, 8), mode="bilinear", antialias=True) for x in (frame, reference)]
+    assert (small[0] - small[1]).abs().mean() < 4
 
 
 def test_only_the_varying_factors_vary():

@@ -198,7 +198,7 @@ class LatentMap:
     """A function of the latent: ``f(z)`` is a tuple of activations, one per name in ``f.layers``.
 
     Made by `probe`; `given` and `along` make further ones. ``"output"`` among the layers is the image. Conditions and
-    base latents have one row per sample; a batch of ``m * n`` latents, k-major (``[z; z; ...]``), repeats their ``n`` rows.
+    base latents have one row per sample; a batch of ``m * n`` latents, k-major (``[z; z; ...]``), repeats those ``n``.
     """
 
     _host: _Host

@@ -8,9 +8,17 @@ from typing import Any
 __all__ = ["Score"]
 
 
-def _digits(error: float) -> int:
-    """Decimals that show two significant digits of the error."""
-    return max(0, 1 - math.floor(math.log10(error))) if error > 0 and math.isfinite(error) else 4
+def _with_error(value: float, error: float) -> str:
+    """Both with as many decimals as show two digits of the error, and a common power of ten where that is long."""
+    if not (error > 0 and math.isfinite(error) and math.isfinite(value)):
+        return f"{value:.4f} ± {error:.4f}"
+    power = math.floor(math.log10(max(abs(value), error)))
+    if -4 < power < 6:
+        power = 0
+    value, error = value / 10**power, error / 10**power
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    text = f"{value:.{digits}f} ± {error:.{digits}f}"
+    return f"({text})e{power:+03d}" if power else text
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class Score:
     Example:
         >>> print(Score(0.8312, stderr=0.0214, n=2000, name="MIG"))
         MIG 0.831 ± 0.021 (n = 2000)
+        >>> print(Score(0.000152, stderr=0.00002, name="Activeness"))
+        Activeness (1.52 ± 0.20)e-04
     """
 
     value: float
@@ -40,9 +50,6 @@ class Score:
     def __str__(self) -> str:
         if self.stderr is None:
             text = f"{self.value:.4g}"
-        elif 0 < abs(self.value) < 1e-3 or abs(self.value) >= 1e6:
-            text = f"{self.value:.3g} ± {self.stderr:.1g}"
         else:
-            digits = _digits(self.stderr)
-            text = f"{self.value:.{digits}f} ± {self.stderr:.{digits}f}"
+            text = _with_error(self.value, self.stderr)
         return f"{self.name} {text}".strip() + (f" (n = {self.n})" if self.n else "")

@@ -110,7 +110,7 @@ class DrawnSet(FactorSet):
         """The factor classes read back off images in [-1, 1], and a confidence in [0, 1] for each.
 
         Proposed drawings are compared with the image. With r their correlation, the unexplained share 1 - r^2 of each
-        gives it a weight (1 - r^2)^-8; the confidence in a factor is the best r^2 times the weight of the proposals
+        gives it a weight (1.01 - r^2)^-8; the confidence in a factor is the best r^2 times the weight of the proposals
         that agree with the best one there.
 
         Args:
@@ -142,7 +142,7 @@ class DrawnSet(FactorSet):
         image = standardize(_smooth(images).flatten(1))
         r = torch.einsum("nkp,np->nk", standardize(drawn.view(n, k, -1)), image).clamp(0, 1)
         explained, best = r.square().max(dim=1)
-        weight = (-8 * (1.001 - r.square()).log()).softmax(dim=1)
+        weight = (-8 * (1.01 - r.square()).log()).softmax(dim=1)
         values = proposed[torch.arange(n, device=best.device), best]
         agree = self.same(proposed, values[:, None].expand_as(proposed))
         return values, explained[:, None] * (weight[:, :, None] * agree).sum(dim=1).clamp(max=1)

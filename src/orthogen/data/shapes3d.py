@@ -16,7 +16,7 @@ from orthogen.data._room_reader import RoomReader
 __all__ = ["Shapes3d"]
 
 FACTORS = {"floor_hue": 10, "wall_hue": 10, "object_hue": 10, "scale": 8, "shape": 4, "orientation": 15}
-MIDDLE = {"floor_hue": 1, "wall_hue": 5, "object_hue": 0, "scale": 4, "shape": 2, "orientation": 7}
+USUAL = {"floor_hue": 1, "wall_hue": 5, "object_hue": 0, "scale": 4, "shape": 2, "orientation": 7}
 HUES = 3  # so many factors are hues; the others make the geometry
 SKY_COLOR = (153.0, 226.0, 249.0)
 READ = 32  # geometry is recognized at this resolution at most
@@ -57,23 +57,28 @@ class RoomSet(DrawnSet):
         self.factor_names = varying
         self.factor_sizes = tuple(FACTORS[name] for name in varying)
         self._columns = [list(FACTORS).index(name) for name in varying]
-        self._fixed = [fixed.get(name, MIDDLE[name]) for name in FACTORS]
-        self._planes: dict[torch.device, _Planes] = {}
+        self._fixed = [fixed.get(name, USUAL[name]) for name in FACTORS]
+        self._planes: dict[tuple[int, torch.device], _Planes] = {}
         self._readers: dict[torch.device, tuple[Tensor, RoomReader]] = {}
 
     def _draw(self, factors: Int[Tensor, "n f"]) -> UInt8[Tensor, "n 3 h w"]:
         device = factors.device
         scene = torch.tensor(self._fixed, device=device).repeat(len(factors), 1)
         scene[:, self._columns] = factors
-        if device not in self._planes:
-            self._planes[device] = _Planes(self.resolution, self.supersample, device)
         colors = torch.full((len(scene), PLANES, 3), 255.0, device=device)
         colors[:, : OBJECT + 1] = (_hues(device) * 255).round()[scene[:, :HUES]]
         colors[:, SKY] = torch.tensor(SKY_COLOR, device=device)
         # products of 8-bit integers sum exactly in float32: no order of summation, batch or device changes a level
-        frames = torch.bmm(colors.mT, self._planes[device][scene[:, HUES:]].float())
+        frames = torch.bmm(colors.mT, self._planes_at(self.resolution, device)[scene[:, HUES:]].float())
         frames = frames.div_(255).round_().clamp_(max=255).to(torch.uint8)
         return frames.view(-1, 3, self.resolution, self.resolution)
+
+    def _planes_at(self, resolution: int, device: torch.device) -> _Planes:
+        if (resolution, device) not in self._planes:
+            # the few pixels that a large set's geometry is recognized by are averaged over more rays
+            supersample = self.supersample if resolution == self.resolution else 2 * self.supersample
+            self._planes[resolution, device] = _Planes(resolution, supersample, device)
+        return self._planes[resolution, device]
 
     def _reader(self, device: torch.device) -> tuple[Int[Tensor, "g 3"], RoomReader]:
         """The geometries this set shows, and what recognizes them."""
@@ -85,7 +90,7 @@ class RoomSet(DrawnSet):
                 for name, value in list(zip(FACTORS, self._fixed, strict=True))[HUES:]
             ]
             geometry = torch.cartesian_prod(*shown)
-            planes = _Planes(min(self.resolution, READ), 2 * self.supersample, device)[geometry].float() / 255
+            planes = self._planes_at(min(self.resolution, READ), device)[geometry].float() / 255
             self._readers[device] = geometry, RoomReader(planes, torch.tensor(SKY_COLOR, device=device) / 255)
         return self._readers[device]
 
@@ -124,7 +129,8 @@ class Shapes3d(Data):
         resolution: side of the frames, 16 to 256 pixels.
         varying: the factors of the set, any of ``floor_hue wall_hue object_hue scale shape orientation``; they keep the
             original's order.
-        fixed: classes of the factors that do not vary; one that is not named has a value from the middle.
+        fixed: classes of the factors that do not vary; what is not named is a red ball of middle size on an orange floor
+            before a cyan wall, seen from the front.
         supersample: rays per pixel along each axis.
 
     Raises:
