@@ -1,0 +1,150 @@
+"""A run folder: its recipe, its log, its checkpoints and the generators in them. Imports nothing of training.
+
+::
+
+    runs/NAME/run.json      recipe, seed, device, versions
+              log.jsonl     one line per logging interval
+              checkpoints/  images_000012800/, ...
+              samples/      images_000012800.png, ...
+"""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from orthogen.checkpoints._checkpoint import ABOUT_FILE, Checkpoint, checkpoints_in
+from orthogen.checkpoints._tensors import build_generator, generator_bytes, read_about, tensor_bytes
+from orthogen.core.generator import Generator
+from orthogen.core.kinds import Model
+from orthogen.core.record import from_json
+
+__all__ = ["Checkpoint", "Run", "load", "open_run", "recognizes"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+        folder: where it is.
+        about: what ``run.json`` holds.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+
+    @property
+    def recipe(self) -> Any:
+        """The `orthogen.Recipe` of the run.
+
+        Raises:
+            ValueError: it names a class that is not in this process.
+        """
+        try:
+            return from_json(self.about["recipe"])
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"the recipe of {self.folder} cannot be rebuilt here: {error}") from error
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """All checkpoints, whole or not, oldest first."""
+        return checkpoints_in(self.folder)
+
+    @property
+    def newest(self) -> Checkpoint | None:
+        """The newest whole checkpoint; damaged ones on the way are named in a warning."""
+        for checkpoint in reversed(self.checkpoints):
+            fault = checkpoint.fault()
+            if fault is None:
+                return checkpoint
+            warnings.warn(f"{checkpoint.path} is damaged and skipped: {fault}", stacklevel=2)
+        return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run went to its end."""
+        return self.about.get("finished") is not None
+
+    @property
+    def samples(self) -> tuple[Path, ...]:
+        """The sample grids, oldest first."""
+        return tuple(sorted((self.folder / "samples").glob("images_*.png")))
+
+    def log(self) -> list[dict[str, int | float]]:
+        """The lines of ``log.jsonl``; a last line that was cut short is left out."""
+        path = self.folder / "log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def generator(self, *, ema: bool = True, model: Model | None = None) -> Generator:
+        """The generator of the newest whole checkpoint: averaged weights, or those of the optimizer for ``ema=False``.
+
+        Raises:
+            FileNotFoundError: there is no whole checkpoint.
+        """
+        checkpoint = self.newest
+        if checkpoint is None:
+            raise FileNotFoundError(f"{self.folder} has no whole checkpoint yet; train it first")
+        return _generator(checkpoint, ema, model)
+
+    def write_checkpoint(
+        self, images: int, generator: nn.Module, training: Mapping[str, Tensor], numbers: Mapping[str, Any]
+    ) -> Checkpoint:
+        """Write down a state: the generator to sample from, and the tensors and numbers that training needs to go on.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written; earlier checkpoints are as they were.
+        """
+        recipe = self.about["recipe"]
+        about = {"model": recipe["model"], "run": recipe["name"], "images": images, "ema": bool(recipe["ema"])}
+        content = generator_bytes(generator, about), tensor_bytes(training)
+        return Checkpoint.write(self.folder / "checkpoints", images, *content, numbers)
+
+
+def _generator(checkpoint: Checkpoint, ema: bool, model: Model | None) -> Generator:
+    about = read_about(checkpoint.generator)
+    if about is None:
+        raise ValueError(f"{checkpoint.generator} is damaged or missing; take another checkpoint")
+    tensors = checkpoint.generator_tensors() if ema else checkpoint.tensors("network/generator/")
+    return build_generator(about["model"], tensors, checkpoint.path, model)
+
+
+def open_run(folder: str | Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder is no run folder.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} does not exist; give the folder of a run (runs/NAME)")
+    try:
+        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return Run(folder, {**about, "recipe": about["recipe"]})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder} is no run folder: it has no readable run.json; give runs/NAME") from error
+
+
+def recognizes(path: Path) -> bool:
+    """Whether this is a run folder, or a checkpoint inside one."""
+    return (path / "run.json").is_file() or (path / ABOUT_FILE).is_file()
+
+
+def load(path: Path, *, ema: bool = True, model: Model | None = None) -> Generator:
+    """The generator of a run's newest whole checkpoint, or of the checkpoint given.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or its model cannot be rebuilt here.
+    """
+    if not (path / ABOUT_FILE).is_file():
+        return open_run(path).generator(ema=ema, model=model)
+    checkpoint = Checkpoint(path)
+    if fault := checkpoint.fault():
+        raise ValueError(f"{path} is damaged: {fault}; take another checkpoint of the run")
+    return _generator(checkpoint, ema, model)

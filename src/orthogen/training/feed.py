@@ -1,0 +1,77 @@
+"""Batches of real images. The order of the data is a function of seed and epoch; the next batch is fetched ahead."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from orthogen.core.images import to_float
+from orthogen.core.kinds import ImageSet
+from orthogen.core.rng import generator
+from orthogen.core.shapes import Float, Int, UInt8
+from orthogen.training.distributed import Processes
+
+__all__ = ["Feed"]
+
+
+class Feed:
+    """Batch number i of an endless run through the images, each epoch in an order of its own.
+
+    A thread fetches the batch after the one asked for, so that decoding or drawing overlaps with training. What it
+    returns depends on seed, step and rank alone. Close it, or use it as a context.
+
+    Args:
+        images: where they come from.
+        batch: images per step, over all processes.
+        seed: of order and random choices.
+        processes: those that share each batch.
+
+    Raises:
+        ValueError: there are no images.
+    """
+
+    def __init__(self, images: ImageSet, batch: int, seed: int, processes: Processes) -> None:
+        if len(images) == 0:
+            raise ValueError("the data set is empty; give one with at least one image")
+        self.images, self.batch, self.seed, self.processes = images, batch, seed, processes
+        self._order = lru_cache(maxsize=2)(self._permutation)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orthogen-feed")
+        self._ahead: tuple[int, Future[Tensor]] | None = None
+
+    def _permutation(self, epoch: int) -> Int[Tensor, "n"]:
+        return torch.randperm(len(self.images), generator=generator(self.seed, "data", epoch))
+
+    def index(self, step: int) -> Int[Tensor, "batch"]:
+        """Which images all processes together see at a step; a batch may end one epoch and begin the next."""
+        size, position, wanted = len(self.images), step * self.batch, self.batch
+        found = []
+        while wanted:
+            epoch, start = divmod(position, size)
+            found.append(self._order(epoch)[start : start + wanted])
+            position, wanted = position + len(found[-1]), wanted - len(found[-1])
+        return torch.cat(found)
+
+    def _fetch(self, step: int) -> UInt8[Tensor, "part c h w"]:
+        rng = generator(self.seed, "flip", step, self.processes.rank)
+        images = self.images.images(self.processes.part(self.index(step)), rng=rng)
+        return images.pin_memory() if self.processes.device.type == "cuda" else images
+
+    def __call__(self, step: int) -> Float[Tensor, "part c h w"]:
+        """This process's images of a step, on its device; starts to fetch those of the next."""
+        if self._ahead is not None and self._ahead[0] == step:
+            images = self._ahead[1].result()
+        else:
+            images = self._thread.submit(self._fetch, step).result()
+        self._ahead = (step + 1, self._thread.submit(self._fetch, step + 1))
+        return to_float(images.to(self.processes.device, non_blocking=True))
+
+    def close(self) -> None:
+        """Stop fetching."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> "Feed":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -1,0 +1,194 @@
+"""What a run writes down while it goes: means over an interval, one JSON object a line, and wherever else is asked."""
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from orthogen.core.files import write_atomically
+from orthogen.training.distributed import Processes
+
+__all__ = ["SINKS", "Caller", "Fault", "JsonLines", "Line", "Meter", "Sink", "TensorBoard", "WandB", "check_sinks"]
+
+Line = Mapping[str, int | float]  # what a line of the log holds: ``images``, an integer, and means
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A value that was not finite, and the images shown before the step that gave it."""
+
+    name: str
+    images: int
+
+
+class Meter:
+    """Means of what the steps return. Values stay on their device until `fold`, so that no step waits for them."""
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self._rows: list[tuple[int, list[str], Tensor | None, dict[str, float]]] = []
+
+    def add(self, images: int, values: Mapping[str, Tensor | float]) -> None:
+        """Note the values of the step that began at so many images."""
+        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        numbers = {name: float(value) for name, value in values.items() if not isinstance(value, Tensor)}
+        stacked = torch.stack([value.detach().float() for value in tensors.values()]) if tensors else None
+        self._rows.append((images, list(tensors), stacked, numbers))
+
+    def fold(self) -> Fault | None:
+        """Bring the values over and add them up; the first one that is not finite, where there is one.
+
+        Where several values of a step are not finite, the first that is no gradient norm is named: losses and penalties
+        come before the norm of their gradients.
+        """
+        rows, self._rows = self._rows, []
+        stacks = [stacked for _, _, stacked, _ in rows if stacked is not None]
+        if stacks:
+            flat = torch.cat(stacks)
+            self.processes.average([flat])
+            host = iter(flat.tolist())
+        for images, names, _, numbers in rows:
+            values = {**{name: next(host) for name in names}, **numbers}
+            wrong = [name for name, value in values.items() if not math.isfinite(value)]
+            if wrong:
+                return Fault(min(wrong, key=lambda name: name.startswith("norm/")), images)
+            for name, value in values.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+                self.counts[name] = self.counts.get(name, 0) + 1
+        return None
+
+    def means(self) -> dict[str, float]:
+        """The means of what was folded; the next interval begins."""
+        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was folded of the interval under way, for a checkpoint."""
+        return {"sums": dict(self.sums), "counts": dict(self.counts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the interval that `state_dict` left."""
+        self.sums, self.counts, self._rows = dict(state["sums"]), dict(state["counts"]), []
+
+
+class Sink(ABC):
+    """Where the lines of the log go."""
+
+    @abstractmethod
+    def write(self, values: Line) -> None:
+        """One line: values by name, with ``images`` among them."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """No more lines will come."""
+
+
+class JsonLines(Sink):
+    """``log.jsonl``. Lines after ``images``, and a line that was cut short, are dropped on opening.
+
+    Args:
+        path: of the file.
+        images: images shown when the run goes on; 0 begins anew.
+    """
+
+    def __init__(self, path: Path, images: int) -> None:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        whole = [line for line in lines if line.endswith("\n") and json.loads(line)["images"] <= images]
+        if whole != lines or not path.is_file():
+            write_atomically(path, "".join(whole))
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, values: Line) -> None:
+        """One JSON object in one line, out of this process when this returns."""
+        self._file.write(json.dumps(dict(values)) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class Caller(Sink):
+    """A function of the caller's own."""
+
+    call: Callable[[Line], None]
+
+    def write(self, values: Line) -> None:
+        """Call it."""
+        self.call(values)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class TensorBoard(Sink):
+    """Event files in the run folder, for ``tensorboard --logdir``."""
+
+    def __init__(self, folder: Path, images: int, config: Mapping[str, Any]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=images or None)
+
+    def write(self, values: Line) -> None:
+        """One scalar per value, at the image count."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, int(values["images"]))
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self._writer.close()
+
+
+class WandB(Sink):
+    """A Weights & Biases run, continued where the run folder's run is."""
+
+    def __init__(self, folder: Path, images: int, config: Mapping[str, Any]) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            project="orthogen", name=folder.name, dir=str(folder), config=dict(config), id=folder.name, resume="allow"
+        )
+
+    def write(self, values: Line) -> None:
+        """All values of a line, at the image count."""
+        self._run.log(dict(values), step=int(values["images"]))
+
+    def close(self) -> None:
+        """Mark the run as finished."""
+        self._run.finish()
+
+
+SINKS: dict[str, Callable[[Path, int, Mapping[str, Any]], Sink]] = {"tensorboard": TensorBoard, "wandb": WandB}
+
+
+def check_sinks(names: Sequence[str]) -> None:
+    """See that these sinks can be made, before anything is written.
+
+    Raises:
+        ValueError: there is no such sink, or the package it needs is not installed.
+
+    Example:
+        >>> check_sinks(["printer"])
+        Traceback (most recent call last):
+        ValueError: log_to='printer' is unknown; the choice is tensorboard, wandb
+    """
+    for name in names:
+        if name not in SINKS:
+            raise ValueError(f"log_to={name!r} is unknown; the choice is {', '.join(SINKS)}")
+        try:
+            import_module(name)
+        except ImportError:
+            raise ValueError(
+                f"logging to {name} needs a package that is not installed: pip install 'orthogen[{name}]'"
+            ) from None

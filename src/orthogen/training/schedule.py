@@ -1,0 +1,29 @@
+"""Learning rates over time, and when something that happens every so many images is due."""
+
+from orthogen.training.recipe import Recipe
+
+__all__ = ["due", "rate_factor"]
+
+
+def rate_factor(recipe: Recipe, images: int) -> float:
+    """What both learning rates are multiplied by: 1, then from ``decay_from`` linearly down to 0 at the run's end.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> recipe = SimpleNamespace(images=200, decay_from=100)
+        >>> [rate_factor(recipe, images) for images in (0, 100, 150, 200)]
+        [1.0, 1.0, 0.5, 0.0]
+    """
+    if recipe.decay_from is None or images <= recipe.decay_from:
+        return 1.0
+    return max(0.0, (recipe.images - images) / (recipe.images - recipe.decay_from))
+
+
+def due(every: int, before: int, after: int, end: int) -> bool:
+    """Whether a step from ``before`` to ``after`` images passed a multiple of ``every``, or reached the end.
+
+    Example:
+        >>> [due(100, before, before + 64, end=320) for before in (0, 64, 128, 192, 256)]
+        [False, True, False, True, True]
+    """
+    return after >= end or (every > 0 and after // every > before // every)

@@ -1,0 +1,87 @@
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from orthogen.training.distributed import Processes
+from orthogen.training.feed import Feed
+from tiny_gan import Bars
+
+CPU = Processes(torch.device("cpu"))
+
+
+def part_of(rank: int, size: int) -> Processes:
+    processes = Processes(torch.device("cpu"))
+    processes.rank, processes.size = rank, size
+    return processes
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(1, 40), batch=st.integers(1, 30), seed=st.integers(0, 5))
+def test_every_epoch_shows_every_image_once(count: int, batch: int, seed: int) -> None:
+    with Feed(Bars(count), batch, seed, CPU) as feed:
+        steps = -(-3 * count // batch)
+        order = torch.cat([feed.index(step) for step in range(steps)])
+        for epoch in range(3):
+            assert sorted(order[epoch * count : (epoch + 1) * count].tolist()) == list(range(count))
+        assert torch.equal(feed.index(steps - 1), order[-batch:])  # a function of the step, however one got there
+
+
+def test_orders_differ_between_epochs_and_seeds() -> None:
+    with Feed(Bars(30), 30, 0, CPU) as feed, Feed(Bars(30), 30, 1, CPU) as other:
+        assert not torch.equal(feed.index(0), feed.index(1))
+        assert not torch.equal(feed.index(0), other.index(0))
+
+
+def test_fetching_ahead_changes_nothing() -> None:
+    with Feed(Bars(20), 8, 0, CPU) as feed, Feed(Bars(20), 8, 0, CPU) as other:
+        forward = [feed(step) for step in range(5)]
+        backward = [other(step) for step in reversed(range(5))][::-1]
+    assert all(torch.equal(a, b) for a, b in zip(forward, backward, strict=True))
+    assert forward[0].min() >= -1
+    assert forward[0].dtype == torch.float32
+
+
+def test_the_next_batch_is_fetched_in_the_background() -> None:
+    fetched = threading.Event()
+
+    class Slow(Bars):
+        def images(self, index: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
+            if threading.current_thread() is threading.main_thread():
+                raise AssertionError("the main thread waits for images")
+            calls.append(1)
+            if len(calls) == 2:
+                fetched.set()
+            return super().images(index, rng=rng)
+
+    calls: list[int] = []
+    with Feed(Slow(20), 8, 0, CPU) as feed:
+        feed(0)
+        assert fetched.wait(10)
+
+
+def test_processes_share_out_one_batch() -> None:
+    whole = Feed(Bars(20), 8, 0, CPU).index(3)
+    seen = []
+    for rank in range(2):
+        with Feed(Bars(20), 8, 0, part_of(rank, 2)) as feed:
+            seen.append(feed.processes.part(feed.index(3)))
+            assert feed(3).shape == (4, 1, 8, 8)
+    assert torch.equal(torch.cat(seen), whole)
+
+
+def test_an_error_in_the_data_reaches_the_caller() -> None:
+    class Broken(Bars):
+        def images(self, index: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
+            raise ValueError("cats/7.png cannot be decoded")
+
+    with Feed(Broken(20), 8, 0, CPU) as feed, pytest.raises(ValueError, match=r"cats/7\.png cannot be decoded"):
+        feed(0)
+
+
+def test_no_images() -> None:
+    with pytest.raises(ValueError, match="the data set is empty; give one with at least one image"):
+        Feed(Bars(0), 8, 0, CPU)
