@@ -1,0 +1,1 @@
+"""Looking: traversals as pictures, and a run folder as one self-contained page."""

@@ -1,0 +1,45 @@
+"""Which charts a set of runs gets: a line per run, so that runs compare, or per layer, in a chart for each run."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from orthogen.reporting.figures import PALETTE, curves
+from orthogen.reporting.record import RunRecord
+
+__all__ = ["charts"]
+
+_SECTIONS = {
+    "loss": "Losses",
+    "penalty": "Penalties",
+    "norm": "Gradient norms",
+    "rate": "Learning rates and speed",
+    "speed": "Learning rates and speed",
+}
+_TITLES = {"speed/images_per_second": "images per second"}
+_HIDDEN = ("seconds", "step", "epoch")  # counters, not curves
+
+
+def charts(runs: Sequence[RunRecord]) -> dict[str, list[tuple[str, Markup]]]:
+    """Titles and SVG elements of what the runs logged, by section; what is in none of the known ones comes last."""
+    keys = dict.fromkeys(key for run in runs for key in run.log if key not in _HIDDEN)
+    layered = [key for key in keys if key.startswith("penalty/") and key.count("/") > 1]
+    found: dict[str, list[tuple[str, Markup]]] = {section: [] for section in (*_SECTIONS.values(), "More")}
+    for key in keys:
+        if key in layered:
+            continue
+        head, _, rest = key.partition("/")
+        lines = {run.name: run.log[key] for run in runs if key in run.log}
+        colors = [PALETTE[i % len(PALETTE)] for i, run in enumerate(runs) if key in run.log]
+        title = _TITLES.get(key, rest or key) + (" learning rate" if head == "rate" else "")
+        svg = curves(lines, f"{title} over images", colors=colors, legend=len(runs) > 1, log=head != "rate")
+        found[_SECTIONS.get(head, "More")].append((title, Markup(svg)))
+    for run in runs:
+        for term in dict.fromkeys(key.split("/")[1] for key in layered if key in run.log):
+            start = f"penalty/{term}/"
+            lines = {
+                key.removeprefix(start): run.log[key] for key in layered if key in run.log and key.startswith(start)
+            }
+            title = f"{term} by layer" + (f", {run.name}" if len(runs) > 1 else "")
+            found["Penalties"].append((title, Markup(curves(lines, f"{title}, over images"))))
+    return {section: entries for section, entries in found.items() if entries}
