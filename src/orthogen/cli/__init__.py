@@ -1,0 +1,175 @@
+"""The command line: verbs, each a call of a public function. ``orthogen --help`` imports nothing heavy.
+
+A user's mistake ends in one line on stderr that says what was given, what is accepted and what to do, with exit code 2.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
+
+__all__ = ["main"]
+
+MISTAKES = (ValueError, TypeError, KeyError, OSError, ModuleNotFoundError)  # what a user can mend
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are the one line that `main` prints."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} ({self.prog} --help)")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="orthogen",
+        description="Train regularized generators, find what their latents do, measure it, look at it.",
+        epilog="orthogen VERB --help says more about each.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    verbs = parser.add_subparsers(title="verbs", metavar="", dest="verb", parser_class=_Parser)
+
+    def verb(name: str, help: str, **options: bool) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=help, description=help, allow_abbrev=False, **options)  # type: ignore[arg-type]
+        added.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return added
+
+    def device(p: argparse.ArgumentParser) -> None:
+        p.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, ... (default: the best there is)")
+
+    def source(p: argparse.ArgumentParser) -> None:
+        p.add_argument("source", metavar="RUN_OR_FILE", help="a run folder, or a checkpoint file")
+
+    p = verb("demo", "the five-minute tour: train with and without a regularizer, traverse, measure, report")
+    p.add_argument("--run", default="runs/demo", metavar="FOLDER", help="where to write (default: runs/demo)")
+    p.add_argument("--images", type=int, metavar="N", help="length of each training, in images (default: the recipe's)")
+    device(p)
+
+    p = verb("list", "what there is: recipes, regularizers, metrics, networks, data")
+    p.add_argument("kind", nargs="?", metavar="KIND", help="only one kind, e.g. regularizers")
+
+    p = verb("show", "one entry: its formula, defaults and reference; a recipe's settings, claims and departures")
+    p.add_argument("name", metavar="NAME")
+
+    p = verb("cite", "BibTeX of one entry, or of everything a recipe is made of")
+    p.add_argument("name", metavar="NAME")
+
+    p = verb("train", "train a recipe; run it again on the same folder to resume", add_help=False)
+    p.add_argument("recipe", metavar="RECIPE", nargs="?", help="paper.function, or my_file.py:function")
+    p.add_argument("-h", "--help", action="store_true", help="show this; after a recipe: its fields")
+    where = p.add_mutually_exclusive_group()
+    where.add_argument("--run", metavar="FOLDER", help="the run folder (default: runs/RECIPE)")
+    where.add_argument("--name", metavar="NAME", help="short for --run runs/NAME")
+    device(p)
+    p.add_argument("--log-to", nargs="+", default=(), metavar="WHERE", help="tensorboard, wandb (beside log.jsonl)")
+    p.add_argument(
+        "--with", action="append", default=[], dest="extra", metavar="FILE.py:WEIGHT",
+        help="add the penalty in a file of your own as a term of that weight",
+    )  # fmt: skip
+
+    p = verb("sample", "images from a checkpoint alone: no data set needed")
+    source(p)
+    p.add_argument("-n", type=int, default=16, metavar="IMAGES", help="how many (default: 16)")
+    p.add_argument("--seed", type=int, default=0, help="of the latents (default: 0)")
+    p.add_argument("--to", metavar="FILE.png", help="where to write (default: samples.png beside the source)")
+    device(p)
+
+    p = verb("traverse", "what each latent component does: a grid (PNG), an animation (GIF), a film (MP4)")
+    source(p)
+    p.add_argument("--directions", metavar="FILE", help="a directions file (default: the latent's coordinates)")
+    p.add_argument("--seed", type=int, default=0, help="of the base latents (default: 0)")
+    p.add_argument("--rows", type=int, default=12, metavar="N", help="how many directions (default: 12)")
+    p.add_argument("--samples", type=int, default=3, metavar="N", help="how many base latents (default: 3)")
+    p.add_argument("--steps", type=int, default=9, metavar="N", help="columns of the grid (default: 9)")
+    p.add_argument("--extent", type=float, metavar="X", help="go from -X to X (default: the latent's span)")
+    p.add_argument("--video", action="store_true", help="write an MP4 too (needs the extra 'video')")
+    p.add_argument("--to", metavar="FOLDER", help="where to write (default: traversals/ in the run folder)")
+    device(p)
+
+    p = verb("measure", "scores with standard errors and their protocol, kept in scores.json")
+    source(p)
+    p.add_argument(
+        "metrics", nargs="*", metavar="METRIC", help="metrics and penalties as in `list` (default: the recipe's)"
+    )
+    p.add_argument("--layers", nargs="+", metavar="LAYER", help="where penalties are measured (default: the image)")
+    p.add_argument("--directions", metavar="FILE", help="a directions file (default: the latent's coordinates)")
+    p.add_argument("-n", type=int, default=5000, metavar="IMAGES", help="images for code metrics (default: 5000)")
+    p.add_argument("--seed", type=int, default=0, help="of the latents (default: 0)")
+    device(p)
+
+    p = verb("report", "one HTML file without outside resources; several runs stand side by side")
+    p.add_argument("runs", nargs="+", metavar="RUN")
+    p.add_argument("--to", metavar="FILE.html", help="where to write (default: report.html in the first run)")
+    return parser
+
+
+def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = _parser()
+    verbs = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    first = next((word for word in argv if not word.startswith("-")), None)
+    if first is not None and first not in verbs:
+        near = get_close_matches(first, verbs, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(verbs)}"
+        raise ValueError(f"{first!r} is no verb; {hint}")
+    arguments, rest = parser.parse_known_args(argv)
+    if arguments.verb != "train" and rest:
+        raise ValueError(f"{rest[0]!r} is no option of {arguments.verb} (orthogen {arguments.verb} --help lists them)")
+    if arguments.verb == "train" and arguments.recipe is None:
+        if not arguments.help:
+            raise ValueError("train needs a recipe (orthogen list recipes shows them)")
+        verbs["train"].print_help()
+        raise SystemExit(0)
+    if arguments.verb is None and not arguments.version:
+        parser.print_help()
+        raise SystemExit(0)
+    return arguments, rest
+
+
+def _line(error: BaseException) -> str:
+    """An error as at most three lines."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    return "orthogen: " + "\n".join(lines[:3])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit code is 0, 1 for a run that diverged, 2 for a user's mistake, 130 for Ctrl-C.
+
+    Example:
+        >>> main(["trian"])
+        2
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        arguments, rest = _parse(argv)
+        if arguments.version:
+            from orthogen import __version__
+
+            print(f"orthogen {__version__}")
+            return 0
+        from orthogen.cli import verbs
+
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: print(f"orthogen: {message}", file=sys.stderr)
+            verbs.run(arguments, rest)
+    except SystemExit as stop:  # --help
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        print(f"\nstopped; to go on where it was: {shlex.join(['orthogen', *argv])}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # as in `orthogen list | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except FloatingPointError as error:  # a run that diverged: nobody's mistake, and no traceback helps
+        print(_line(error), file=sys.stderr)
+        return 1
+    except MISTAKES as error:
+        if "--debug" in argv:
+            raise
+        print(_line(error), file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,149 @@
+"""A recipe's own typed fields as command-line options: ``--objective.terms.orojar.weight 1e-3``.
+
+The recipe is a tree of frozen dataclasses and mappings. Its leaves become one flat set of options, which tyro parses by
+their declared types; the changed leaves are then put back into a new tree.
+"""
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import itertools
+import re
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar
+
+__all__ = ["Leaf", "leaves", "override"]
+
+T = TypeVar("T")
+FIXED = ("name", "claims", "departures")  # they describe the recipe and change nothing
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One setting: its dotted path, declared type and value, and what its class says about it."""
+
+    path: str
+    hint: Any
+    value: Any
+    about: str = ""
+
+    @property
+    def flag(self) -> str:
+        """As it is given on the command line."""
+        return "--" + self.path.replace("_", "-")
+
+
+def _about(kind: type) -> dict[str, str]:
+    """What the ``Attributes`` section of a class says about each."""
+    _, _, section = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _children(value: Any) -> list[Leaf] | None:
+    """What a node holds, one level down; None for what is no node."""
+    if isinstance(value, Mapping):
+        return [Leaf(str(key), type(item), item) for key, item in value.items()]
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return None
+    kind = type(value)
+    if not kind.__dataclass_params__.init:  # type: ignore[attr-defined]
+        return []  # its constructor has other arguments than its fields
+    hints, about = typing.get_type_hints(kind), _about(kind)
+    fields = [field for field in dataclasses.fields(value) if field.init]
+    return [Leaf(f.name, hints[f.name], getattr(value, f.name), about.get(f.name, "")) for f in fields]
+
+
+def leaves(value: Any, prefix: str = "") -> Iterator[Leaf]:
+    """Every setting below ``value``.
+
+    Example:
+        >>> from orthogen.training.recipe import Adam
+        >>> [(leaf.path, leaf.value) for leaf in leaves(Adam())]
+        [('lr', 0.0002), ('betas', (0.5, 0.999)), ('eps', 1e-08)]
+    """
+    for child in _children(value) or ():
+        path = f"{prefix}{child.path}"
+        if path in FIXED:
+            continue
+        if _children(child.value) is None:
+            yield dataclasses.replace(child, path=path)
+        else:
+            yield from leaves(child.value, f"{path}.")
+
+
+def _replaced(value: Any, path: Sequence[str], leaf: Any) -> Any:
+    if not path:
+        return leaf
+    head, *rest = path
+    if isinstance(value, Mapping):
+        return {**value, head: _replaced(value[head], rest, leaf)}
+    return dataclasses.replace(value, **{head: _replaced(getattr(value, head), rest, leaf)})
+
+
+def _said(printed: str) -> str:
+    """What tyro says in its box, on one line: the text below the title, up to the rule after which it only helps."""
+
+    def is_rule(row: str) -> bool:
+        return set(row) <= set("─-")
+
+    rows = [text for row in printed.splitlines() if (text := row.strip(" │╭╮╰╯"))]
+    body = itertools.dropwhile(is_rule, rows[1:])  # below the title, which some terminals rule off
+    return " ".join(itertools.takewhile(lambda row: not is_rule(row), body)) or "these options could not be read"
+
+
+def override(recipe: T, arguments: Sequence[str], usage: str = "orthogen train RECIPE") -> T:
+    """The recipe with the fields that ``arguments`` name changed; ``--help`` prints all of them.
+
+    Raises:
+        ValueError: an unknown field (the message lists the nearest), or a value that its type does not take.
+
+    Example:
+        >>> from orthogen.training.recipe import Adam
+        >>> override(Adam(), ["--lr", "1e-3"]).lr
+        0.001
+    """
+    if not arguments:
+        return recipe
+    import tyro
+
+    found = list(leaves(recipe))
+    flags = [leaf.flag for leaf in found]
+    for argument in arguments:
+        name = argument.partition("=")[0].replace("_", "-")
+        if name.startswith("--") and name not in flags and name != "--help":
+            near = get_close_matches(name, flags, n=3, cutoff=0.5)
+            hint = f"; nearest: {', '.join(near)}" if near else ""
+            raise ValueError(f"{name} is no field of this recipe{hint} ({usage} --help lists all)")
+    options = [
+        (f"option_{i}", Annotated[leaf.hint, tyro.conf.arg(name=leaf.path, help=leaf.about)], field(default=leaf.value))
+        for i, leaf in enumerate(found)
+    ]
+    printed = io.StringIO()
+    wants_help = "-h" in arguments or "--help" in arguments
+    with contextlib.ExitStack() as stack:
+        if not wants_help:
+            stack.enter_context(contextlib.redirect_stderr(printed))
+            stack.enter_context(contextlib.redirect_stdout(printed))  # no terminal, no colors
+        try:
+            parsed: Any = tyro.cli(
+                dataclasses.make_dataclass("Options", options),
+                args=list(arguments),
+                prog=usage,
+                description=f"Settings of {usage.split()[-1]}.",
+                config=(tyro.conf.FlagConversionOff,),
+            )
+        except SystemExit:
+            if wants_help:
+                raise
+            raise ValueError(_said(printed.getvalue())) from None
+    for i, leaf in enumerate(found):
+        value = getattr(parsed, f"option_{i}")
+        if value != leaf.value:
+            recipe = _replaced(recipe, leaf.path.split("."), value)
+    return recipe

@@ -1,0 +1,170 @@
+"""What each verb does: a call of a public function, and a line that says where to look."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+__all__ = ["run"]
+
+
+def run(arguments: Namespace, rest: Sequence[str]) -> None:
+    """Do what the verb says; ``rest`` holds the recipe's own options, for ``train``."""
+    {
+        "demo": _demo,
+        "list": _list,
+        "show": _show,
+        "cite": _cite,
+        "train": lambda given: _train(given, rest),
+        "sample": _sample,
+        "traverse": _traverse,
+        "measure": _measure,
+        "report": _report,
+    }[arguments.verb](arguments)
+
+
+def _demo(given: Namespace) -> None:
+    from orthogen.cli.demo import demo
+
+    print(demo(Path(given.run), images=given.images, device=given.device))
+
+
+def _list(given: Namespace) -> None:
+    from orthogen.cli.browse import listing
+
+    listing(given.kind)
+
+
+def _show(given: Namespace) -> None:
+    from orthogen.cli.browse import show
+
+    show(given.name)
+
+
+def _cite(given: Namespace) -> None:
+    from orthogen.cli.browse import cite
+
+    cite(given.name)
+
+
+def _with(recipe: Any, extra: Sequence[str]) -> Any:
+    """The recipe with the penalties of the user's files as terms."""
+    import re
+
+    from orthogen.core import catalogue
+    from orthogen.core.kinds import CriticPenalty, LatentPenalty, WeightPenalty
+    from orthogen.training.objective import Term
+
+    terms = dict(recipe.objective.terms)
+    for item in extra:
+        path, _, number = item.rpartition(":")
+        try:
+            weight = float(number)
+        except ValueError:
+            raise ValueError(f"--with {item}: give a file and a weight, such as my_file.py:0.1") from None
+        module = catalogue.load_file(path)
+        kinds = (LatentPenalty, WeightPenalty, CriticPenalty)
+        found = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, kinds) and value.__module__ == module.__name__
+        ]
+        if len(found) != 1:
+            raise ValueError(f"{path} defines {len(found)} penalties; one class derived from a penalty is needed")
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", found[0].__name__).lower()
+        terms[name] = Term(found[0](), weight=weight)
+    return replace(recipe, objective=replace(recipe.objective, terms=terms))
+
+
+def _train(given: Namespace, rest: Sequence[str]) -> None:
+    from orthogen import recipes
+    from orthogen.cli.overrides import override
+
+    recipe = _with(recipes.build(given.recipe), given.extra)
+    recipe = override(recipe, [*rest, *["--help"] * given.help], f"orthogen train {given.recipe}")
+    from orthogen.training.loop import train
+
+    folder = Path(given.run or Path("runs") / (given.name or recipe.name))
+    if not train(recipe, folder, device=given.device, log_to=tuple(given.log_to)).finished:
+        raise KeyboardInterrupt
+    print(f"{folder} is trained; next: orthogen traverse {folder}, orthogen measure {folder}, orthogen report {folder}")
+
+
+def _load(given: Namespace) -> Any:
+    from orthogen.checkpoints import load
+    from orthogen.training.distributed import pick_device
+
+    device = pick_device(given.device)
+    generator = load(given.source)
+    generator.module.to(device)
+    return generator
+
+
+def _beside(source: str, name: str) -> Path:
+    path = Path(source)
+    return (path if path.is_dir() else path.parent) / name
+
+
+def _sample(given: Namespace) -> None:
+    import torch
+
+    from orthogen.core import rng
+    from orthogen.core.files import write_atomically
+    from orthogen.core.images import to_uint8
+    from orthogen.reporting import montage
+
+    if given.n < 1:
+        raise ValueError(f"-n {given.n}: ask for at least one image")
+    generator = _load(given)
+    z = generator.latent.sample(given.n, rng=rng.generator(given.seed, "sample"), device=generator.device)
+    with torch.no_grad():
+        images = torch.cat([to_uint8(generator(part)).cpu() for part in z.split(64)])
+    columns = min(given.n, max(1, round(given.n**0.5)))
+    blank = images.new_full((-given.n % columns, *images.shape[1:]), 255)
+    cells = montage.fit(torch.cat([images, blank]).unflatten(0, (-1, columns)))
+    to = Path(given.to or _beside(given.source, "samples.png"))
+    write_atomically(to, montage.png(montage.grid(cells)))
+    print(to)
+
+
+def _traverse(given: Namespace) -> None:
+    from orthogen.reporting.traversal import traverse
+
+    to = given.to or _beside(given.source, "traversals")
+    for path in traverse(
+        _load(given),
+        given.directions,
+        to=to,
+        rows=given.rows,
+        samples=given.samples,
+        steps=given.steps,
+        extent=given.extent,
+        seed=given.seed,
+        video=given.video,
+    ):
+        print(path)
+
+
+def _measure(given: Namespace) -> None:
+    from orthogen.core import catalogue
+    from orthogen.evaluation import measure
+    from orthogen.metrics.penalty_value import PenaltyValue
+    from orthogen.training.distributed import pick_device
+
+    penalties = {entry.name for entry in catalogue.entries("regularizers")}
+    for score in measure(
+        given.source,
+        [PenaltyValue(name, layers=tuple(given.layers or ())) if name in penalties else name for name in given.metrics],
+        directions=given.directions,
+        n=given.n,
+        seed=given.seed,
+        device=pick_device(given.device),
+    ):
+        print(score)
+
+
+def _report(given: Namespace) -> None:
+    from orthogen.reporting.html import report
+
+    print(report(given.runs, to=given.to))

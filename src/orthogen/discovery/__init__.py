@@ -1,0 +1,1 @@
+"""Ways to find latent directions in a trained generator."""

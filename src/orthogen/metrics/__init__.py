@@ -1,0 +1,1 @@
+"""Scores: of generators and directions, of codes against factors, of images."""

@@ -1,0 +1,1 @@
+"""Step rules: what happens between backward and step."""

@@ -1,0 +1,118 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orthogen.metrics.mig import Mig
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+SIZES = (3, 6, 10, 8)
+
+
+def golden_codes(kind: str, factors: np.ndarray) -> torch.Tensor:
+    """The closed-form codes that the golden scores belong to."""
+    f = factors.astype(float).T
+    std = 2 * f / (np.array(SIZES)[:, None] - 1) - 1
+    noise = np.stack(
+        [np.sin(12.9898 * f[0] + 78.233 * f[1] + 37.719 * f[2] + 9.151 * f[3] + 1.7 * k) for k in range(1, 7)]
+    )
+    if kind == "mixed":
+        mix = 0.5 * np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+        return torch.tensor(std.T @ mix + 0.4 * noise[:4].T)
+    if kind == "rotated":
+        for (i, j), angle in (((0, 1), 0.5), ((2, 3), 0.3)):
+            a, b = std[i].copy(), std[j].copy()
+            std[i], std[j] = a * np.cos(angle) - b * np.sin(angle), a * np.sin(angle) + b * np.cos(angle)
+    if kind == "dead":
+        return torch.tensor(np.concatenate([std + 0.05 * noise[:4], 0.01 * noise[4:], 0 * noise[:1]]).T)
+    return torch.tensor(np.concatenate([std + 0.05 * noise[:4], 0.3 * noise[4:]]).T)
+
+
+@pytest.mark.parametrize("kind", ["identity", "rotated", "dead", "mixed"])
+def test_equals_the_golden_scores(kind):
+    factors = np.load(GOLDEN / "gt_factors.npz")["factors"]
+    expected = json.loads((GOLDEN / "gt_mig.json").read_text())[kind]
+    score = Mig()(golden_codes(kind, factors), torch.tensor(factors, dtype=torch.int64))
+    assert score.value == pytest.approx(expected["mig"], abs=1e-9)
+    np.testing.assert_allclose(score.parts["mutual_information"], expected["mutual_information"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(score.parts["entropy"], expected["entropy"], rtol=0, atol=1e-9)
+
+
+def table(*sizes: int) -> torch.Tensor:
+    return torch.cartesian_prod(*[torch.arange(size) for size in sizes])
+
+
+def test_fixed_points():
+    factors = table(3, 4, 5)
+    perfect = factors.double()
+    assert Mig()(perfect, factors).value == pytest.approx(1.0)
+    assert Mig()(torch.zeros(60, 3), factors).value == 0.0
+    twice = torch.cat([perfect, perfect], dim=1)  # each factor has two equal codes: no gap
+    assert Mig()(twice, factors).value == pytest.approx(0.0, abs=1e-12)
+    score = Mig()(perfect, factors)
+    assert score.parts["best_code"] == [0, 1, 2]
+    assert score.parts["entropy"] == pytest.approx([math.log(3), math.log(4), math.log(5)])
+    assert score.n == 60
+    assert score.name == "MIG"
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), scale=st.sampled_from([0.5, 2.0, 8.0]))
+def test_indifferent_to_order_and_scale(seed, scale):
+    rng = torch.Generator().manual_seed(seed)
+    factors = torch.stack([torch.randint(size, (200,), generator=rng) for size in (2, 5)], dim=1)
+    codes = torch.randn(200, 4, generator=rng, dtype=torch.float64) + factors[:, [0, 1, 0, 1]]
+    shuffled = codes[:, torch.randperm(4, generator=rng)] * scale
+    rows = torch.randperm(200, generator=rng)
+    assert Mig()(shuffled[rows], factors[rows]).value == pytest.approx(Mig()(codes, factors).value, abs=1e-12)
+
+
+def test_factor_values_are_labels():
+    factors = table(3, 4)
+    assert Mig()(factors.double(), 7 * factors - 100).value == pytest.approx(1.0)
+
+
+def test_factors_that_never_vary_are_left_out_and_named():
+    factors = table(3, 4)
+    still = torch.cat([factors, torch.full((12, 1), 5)], dim=1)
+    score = Mig()(factors.double(), still)
+    assert score.value == pytest.approx(1.0)
+    assert score.protocol["factors_not_varied"] == [2]
+    assert score.parts["gap"][2] is None
+    rare = still.clone()
+    rare = rare.repeat(100, 1)
+    rare[0, 2] = 6  # one misread image in 1200
+    assert Mig()(factors.double().repeat(100, 1), rare).protocol["factors_not_varied"] == [2]
+    nothing = Mig()(factors.double(), torch.zeros(12, 2, dtype=torch.int64))
+    assert (nothing.value, nothing.stderr) == (0.0, 0.0)
+    assert nothing.protocol["factors_not_varied"] == [0, 1]
+
+
+def test_standard_error_is_the_spread_over_samples():
+    values, errors = [], []
+    for seed in range(150):
+        rng = torch.Generator().manual_seed(seed)
+        factors = torch.stack([torch.randint(size, (1000,), generator=rng) for size in (3, 6)], dim=1)
+        codes = factors[:, [0, 1, 1]] + torch.tensor([0.5, 0.5, 2.0]) * torch.randn(1000, 3, generator=rng)
+        score = Mig()(codes, factors)
+        values.append(score.value)
+        errors.append(score.stderr)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: Mig(bins=1), r"Mig\(bins=1\): cut each code into at least 2 bins"),
+        (lambda: Mig()(torch.zeros(5, 1), torch.zeros(5, 1, dtype=torch.int64)), "5 samples of 1 codes; a gap needs"),
+        (lambda: Mig()(torch.full((5, 2), math.nan), torch.zeros(5, 1, dtype=torch.int64)), "not finite"),
+    ],
+)
+def test_mistakes(build, words):
+    with pytest.raises(ValueError, match=words):
+        build()

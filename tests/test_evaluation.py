@@ -1,0 +1,120 @@
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import orthogen as og
+from orthogen.core.images import to_float
+from orthogen.core.kinds import FactorSet
+from orthogen.evaluation import _merge, measure
+from orthogen.metrics.activeness import Activeness
+from orthogen.metrics.mig import Mig
+from orthogen.metrics.penalty_value import PenaltyValue
+
+
+class Bars(FactorSet):
+    """Two factors drawn as two gray levels; a third that no image shows, with two of its values alike."""
+
+    channels, resolution = 1, 4
+    factor_names, factor_sizes = ("left", "right", "hidden"), (3, 4, 2)
+
+    def images(self, index, *, rng=None):
+        factors = self.factors(index)
+        left, right = factors[:, 0] * 120, factors[:, 1] * 80
+        image = torch.stack([left, left, right, right], dim=1)[:, None, None, :].expand(-1, 1, 4, -1)
+        return image.to(torch.uint8).clone()
+
+    def read_factors(self, images):
+        gray = (images[:, 0, 0, [0, 2]] + 1) * 127.5
+        near = (gray / torch.tensor([120.0, 80.0])).round().long()
+        values = torch.cat([near, torch.zeros(len(images), 1, dtype=torch.int64)], dim=1)
+        error = (gray / torch.tensor([120.0, 80.0]) - near).abs().amax(dim=1, keepdim=True)
+        return values, (1 - error).clamp(0, 1).expand(-1, 3).contiguous()
+
+    def same(self, a, b):
+        equal = a == b
+        equal[..., 2] = True
+        return equal
+
+
+class Renderer(nn.Module):
+    """Draws bars whose two factors are the first two of three latents (mixed by an angle)."""
+
+    def __init__(self, angle: float = 0.0) -> None:
+        super().__init__()
+        self.rotation = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+
+    def forward(self, z):
+        u = 0.5 * (1 + torch.erf(z[:, :2] @ self.rotation.T / 2**0.5))
+        factors = torch.cat([(u * torch.tensor([3.0, 4.0])).long(), torch.zeros(len(z), 1, dtype=torch.int64)], dim=1)
+        return to_float(Bars().images(Bars().index(factors)))
+
+
+def renderer(angle: float = 0.0) -> og.Generator:
+    return og.adapt(Renderer(angle), og.Normal(3))
+
+
+def test_mig_through_the_reader():
+    (score,) = measure(renderer(), ["Mig"], data=Bars(), n=2000)
+    assert score.value > 0.85  # of 1: twenty equal bins do not meet the borders of the factors
+    assert score.parts["best_code"] == [0, 1]
+    assert score.protocol["factors"] == ["left", "right"]
+    assert score.protocol["ambiguous_factors_left_out"] == ["hidden"]
+    assert score.protocol["reader"] == "Bars.read_factors"
+    assert score.protocol["reader_error_on_true_frames"] == [0.0, 0.0]
+    assert score.protocol["reader_confidence"] == [1.0, 1.0]
+    assert score.protocol["read_with_confidence_below_half"] == [0.0, 0.0]
+    assert score.protocol["low_confidence_images"] == "kept"
+    assert score.protocol["seed"] == 0
+    assert score.n == 2000
+    (mixed,) = measure(renderer(math.pi / 4), [Mig()], data=Bars(), n=2000)
+    assert mixed.value < 0.2
+
+
+def test_one_seed_one_score():
+    one, two, three = (measure(renderer(), ["Mig", "Activeness"], data=Bars(), n=500, seed=s) for s in (1, 1, 2))
+    assert [s.value for s in one] == [s.value for s in two]
+    assert [s.value for s in one] != [s.value for s in three]
+
+
+def test_metrics_by_name_class_and_value():
+    G = og.adapt(nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Unflatten(1, (1, 2, 2))), og.Normal(2))
+    given = ["Activeness", Activeness, Activeness(samples=300), "OroJaR", og.OroJaR(), PenaltyValue(samples=64)]
+    scores = measure(G, given)
+    assert [score.name for score in scores] == ["Activeness"] * 3 + ["OroJaR"] * 3
+    assert len({score.value for score in scores}) == 2
+
+
+def test_directions_turn_up_in_latent_metrics(tmp_path):
+    og.Directions(torch.eye(3)[:2], names=("a", "b")).save(tmp_path / "d.safetensors")
+    (score,) = measure(renderer(), ["Activeness"], directions=tmp_path / "d.safetensors")
+    assert score.parts["directions"] == ["a", "b"]
+
+
+def test_scores_are_merged_by_name_and_protocol(tmp_path):
+    first = og.Score(1.0, 0.1, 10, "A", {"n": 10})
+    _merge(tmp_path, [first, og.Score(2.0, None, 5, "B")])
+    _merge(tmp_path, [og.Score(3.0, 0.1, 10, "A", {"n": 10}), og.Score(math.nan, None, 1, "A", {"n": 20})])
+    kept = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert [(entry["name"], entry["value"]) for entry in kept] == [("A", 3.0), ("B", 2.0), ("A", None)]
+    assert set(kept[0]) == {"name", "value", "stderr", "n", "protocol", "parts"}
+    (tmp_path / "scores.json").write_text("{")
+    with pytest.raises(ValueError, match=r"scores.json is damaged .* remove it and measure again"):
+        _merge(tmp_path, [first])
+
+
+def test_mistakes(tmp_path):
+    with pytest.raises(ValueError, match="no metric is called 'Migg'; there are Activeness, Mig, PenaltyValue"):
+        measure(renderer(), ["Migg"])
+    with pytest.raises(ValueError, match="name a metric; there are Activeness"):
+        measure(renderer())
+    with pytest.raises(ValueError, match="code metrics need true factors, and no data has none"):
+        measure(renderer(), ["Mig"])
+    with pytest.raises(TypeError, match=r"measure was given 'R1'; it takes metrics of latents or of codes"):
+        measure(renderer(), ["R1"])
+    with pytest.raises(ValueError, match="n=1: code metrics need at least 2"):
+        measure(renderer(), ["Mig"], data=Bars(), n=1)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        measure(tmp_path / "nothing", ["Activeness"])
