@@ -129,8 +129,8 @@ class Shapes3d(Data):
         resolution: side of the frames, 16 to 256 pixels.
         varying: the factors of the set, any of ``floor_hue wall_hue object_hue scale shape orientation``; they keep the
             original's order.
-        fixed: classes of the factors that do not vary; what is not named is a red ball of middle size on an orange floor
-            before a cyan wall, seen from the front.
+        fixed: classes of the factors that do not vary; what is not named is a red ball of middle size on an orange
+            floor before a cyan wall, seen from the front.
         supersample: rays per pixel along each axis.
 
     Raises:
