@@ -54,11 +54,6 @@ def _factor_set(data: Data | FactorSet | None) -> FactorSet:
     return opened
 
 
-def _same(factors: FactorSet, a: Tensor, b: Tensor) -> Tensor:
-    """Where two rows of factors look alike: sets with symmetries have a method that says so."""
-    return getattr(factors, "same", torch.eq)(a, b)
-
-
 def _ambiguous(factors: FactorSet, rng: torch.Generator) -> list[int]:
     """Factors two values of which can look the same, as the orientation of a square."""
     a = factors.factors(torch.randint(len(factors), (4096,), generator=rng))
@@ -66,7 +61,7 @@ def _ambiguous(factors: FactorSet, rng: torch.Generator) -> list[int]:
     for i, size in enumerate(factors.factor_sizes):
         b = a.clone()
         b[:, i] = torch.randint(size, (len(a),), generator=rng)
-        if (_same(factors, a, b)[:, i] & (a[:, i] != b[:, i])).any():
+        if (factors.same(a, b)[:, i] & (a[:, i] != b[:, i])).any():
             found.append(i)
     return found
 
@@ -75,7 +70,7 @@ def _reading_error(factors: FactorSet, rng: torch.Generator, n: int = 500) -> Te
     """The share of true frames in which each factor is read wrong."""
     index = torch.randint(len(factors), (n,), generator=rng)
     read, _ = factors.read_factors(to_float(factors.images(index)))
-    return (~_same(factors, read, factors.factors(index))).float().mean(dim=0)
+    return (~factors.same(read, factors.factors(index))).float().mean(dim=0)
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ __all__ = ["ABOUT", "build_generator", "generator_bytes", "read_about", "read_te
 ABOUT = "orthogen.generator"  # the metadata entry of a generator file
 
 
-def tensor_bytes(tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> bytes:
+def tensor_bytes(tensors: Mapping[str, Any], about: Mapping[str, str] | None = None) -> bytes:
     """A safetensors file in memory. Tied tensors are written apart (the format refuses memory that is shared).
 
     Raises:

@@ -4,6 +4,7 @@ A user's mistake ends in one line on stderr that says what was given, what is ac
 """
 
 import argparse
+import errno
 import os
 import shlex
 import sys
@@ -65,6 +66,7 @@ def _parser() -> _Parser:
     where.add_argument("--run", metavar="FOLDER", help="the run folder (default: runs/RECIPE)")
     where.add_argument("--name", metavar="NAME", help="short for --run runs/NAME")
     device(p)
+    p.add_argument("--data", metavar="PATH", help="your own images, a folder or a zip, at the recipe's resolution")
     p.add_argument("--log-to", nargs="+", default=(), metavar="WHERE", help="tensorboard, wandb (beside log.jsonl)")
     p.add_argument(
         "--with", action="append", default=[], dest="extra", metavar="FILE.py:WEIGHT",
@@ -132,6 +134,10 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 def _line(error: BaseException) -> str:
     """An error as at most three lines."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        text = (
+            f"the disk is full ({error.filename or 'while writing'}); free some space and give the same command again"
+        )
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     return "orthogen: " + "\n".join(lines[:3])
 

@@ -82,6 +82,12 @@ def _train(given: Namespace, rest: Sequence[str]) -> None:
     from orthogen.cli.overrides import override
 
     recipe = _with(recipes.build(given.recipe), given.extra)
+    if given.data is not None:
+        from orthogen.data.image_archive import ImageArchive
+        from orthogen.data.image_folder import ImageFolder
+
+        kind = ImageArchive if Path(given.data).suffix == ".zip" else ImageFolder
+        recipe = replace(recipe, data=kind(given.data, resolution=recipe.model.resolution))
     recipe = override(recipe, [*rest, *["--help"] * given.help], f"orthogen train {given.recipe}")
     from orthogen.training.loop import train
 

@@ -19,7 +19,7 @@ from orthogen.core.generator import Generator, adapt
 from orthogen.core.latent import Latent
 from orthogen.core.maps import LatentMap
 from orthogen.core.score import Score
-from orthogen.core.shapes import Float, Int, UInt8
+from orthogen.core.shapes import Bool, Float, Int, UInt8
 
 __all__ = [
     "CodeMetric",
@@ -259,6 +259,10 @@ class FactorSet(ImageSet):
         for column, size in enumerate(self.factor_sizes):
             total = total * size + factors[:, column]
         return total
+
+    def same(self, a: Int[Tensor, "*n f"], b: Int[Tensor, "*n f"]) -> Bool[Tensor, "*n f"]:
+        """Where two rows of factor classes cannot be told apart in an image; sets with symmetries say more than ==."""
+        return a == b
 
     @abstractmethod
     def read_factors(self, images: Float[Tensor, "n c h w"]) -> tuple[Int[Tensor, "n f"], Float[Tensor, "n f"]]:

@@ -14,7 +14,7 @@ from orthogen.core.images import to_float
 from orthogen.core.kinds import FactorSet
 from orthogen.core.rng import private
 from orthogen.core.score import Score
-from orthogen.core.shapes import Bool, Float, Int, UInt8
+from orthogen.core.shapes import Float, Int, UInt8
 
 __all__ = ["DrawnSet", "check_resolution", "shrink", "standardize"]
 
@@ -101,10 +101,6 @@ class DrawnSet(FactorSet):
 
     def _ranges(self) -> str:
         return ", ".join(f"{n} 0-{s - 1}" for n, s in zip(self.factor_names, self.factor_sizes, strict=True))
-
-    def same(self, a: Int[Tensor, "*n f"], b: Int[Tensor, "*n f"]) -> Bool[Tensor, "*n f"]:
-        """Which factors of two rows cannot be told apart on an image; equality unless a set has symmetries."""
-        return a == b
 
     def read_factors(self, images: Float[Tensor, "n c h w"]) -> tuple[Int[Tensor, "n f"], Float[Tensor, "n f"]]:
         """The factor classes read back off images in [-1, 1], and a confidence in [0, 1] for each.

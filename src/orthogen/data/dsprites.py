@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orthogen.core.kinds import Data, FactorSet
-from orthogen.core.shapes import Float, Int, UInt8
+from orthogen.core.shapes import Bool, Float, Int, UInt8
 from orthogen.data._pixels import watched
+from orthogen.data._sprite_symmetry import same_sprite
 
 __all__ = ["DSprites"]
 
@@ -124,6 +125,10 @@ class Frames(FactorSet):
         """The frames of those indices, 0 and 255, on the index's device."""
         pixels = np.unpackbits(self.bits[index.cpu().numpy()], axis=1).reshape(-1, 1, SIDE, SIDE)
         return torch.from_numpy(pixels).mul_(255).to(index.device)
+
+    def same(self, a: Int[Tensor, "*n 5"], b: Int[Tensor, "*n 5"]) -> Bool[Tensor, "*n 5"]:
+        """Equality, but orientations agree within half a step up to the symmetry of the shape in ``b``."""
+        return same_sprite(a, b)
 
     def read_factors(self, images: Float[Tensor, "n c h w"]) -> tuple[Int[Tensor, "n f"], Float[Tensor, "n f"]]:
         """The factors of the frame with the fewest differing pixels; confidence is their intersection over union.

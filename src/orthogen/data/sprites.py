@@ -12,14 +12,13 @@ from orthogen.core.kinds import Data
 from orthogen.core.shapes import Bool, Float, Int, UInt8
 from orthogen.data._drawn import DrawnSet, check_resolution
 from orthogen.data._hash import uniform
+from orthogen.data._sprite_symmetry import TURN, canonical, same_sprite
 from orthogen.data._sprite_templates import SpriteTemplates
 
 __all__ = ["Sprites"]
 
 NAMES = ("shape", "scale", "orientation", "posX", "posY")
 SIZES = (3, 6, 40, 32, 32)
-TURN = 39  # orientation steps in a full turn: the last of the 40 values repeats the first
-PERIODS = (TURN / 4, TURN / 2, TURN / 1)  # after which a square, an ellipse, a heart looks the same, in steps
 REACH = 13.6  # no sprite reaches farther from its center: a square's corner is at 9.6 sqrt 2, in 64ths of the image
 
 
@@ -104,26 +103,12 @@ class SpriteSet(DrawnSet):
         return _templates(self.resolution, images.device).match(images, k=8)
 
     def same(self, a: Int[Tensor, "*n 5"], b: Int[Tensor, "*n 5"]) -> Bool[Tensor, "*n 5"]:
-        """Equality, but orientations agree within half a step (4.6 degrees) up to the symmetry of the shape in ``b``.
-
-        A square looks the same every quarter turn, an ellipse every half turn, and orientations 0 and 39 are one.
-        """
-        equal = a == b
-        period = torch.tensor(PERIODS, device=b.device)[b[..., 0]]
-        apart = (a[..., 2] - b[..., 2]).remainder(period)
-        equal[..., 2] = torch.minimum(apart, period - apart) <= 0.5
-        return equal
+        """Equality, but orientations agree within half a step up to the symmetry of the shape in ``b``."""
+        return same_sprite(a, b)
 
     def canonical(self, factors: Int[Tensor, "n 5"]) -> Int[Tensor, "n 5"]:
-        """The same factors with the orientation in the shape's first period: 0-9 for squares, 0-19 for ellipses, 0-38.
-
-        Score orientation on these classes: a quarter turn is 9.75 steps, so they are within half a step of the truth.
-        """
-        period = torch.tensor(PERIODS, device=factors.device)[factors[:, 0]]
-        nearest = (factors[:, 2].remainder(period) + 0.5).floor()
-        result = factors.clone()
-        result[:, 2] = torch.where(nearest > period - 0.5, 0, nearest).long()
-        return result
+        """The same factors with the orientation in the first period of the shape: 9, 19 or 38 is the last."""
+        return canonical(factors)
 
 
 @dataclass(frozen=True)

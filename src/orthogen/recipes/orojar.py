@@ -66,7 +66,7 @@ def celeba_small() -> Recipe:
         data=Shapes3d(resolution=32),
         departures=(
             _simple.SCHEDULER,
-            "Drawn scenes stand in for CelebA, which cannot be shipped: give --data to orojar.celeba for faces.",
+            "Drawn scenes stand in for CelebA, which cannot be shipped.",
             *small.departures[-1:],
         ),
         metrics=("Activeness",),

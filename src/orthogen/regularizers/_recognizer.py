@@ -27,8 +27,14 @@ def build(
     if data is not None:
         shape = (data.channels, data.resolution, data.resolution)
     else:
-        with torch.no_grad():
-            (image,) = probe(generator)(z)
+        try:
+            with torch.no_grad():
+                (image,) = probe(generator)(z)
+        except TypeError as error:
+            raise TypeError(
+                f"the generator cannot draw from latents alone ({error}); if it takes conditions, hand over the data "
+                "for the shape of its images: penalty.init(generator, data)"
+            ) from error
         if image.ndim != 4:
             raise ValueError(
                 f"the generator's output is {tuple(image.shape)}; a recognizer looks at images (n, c, h, w)"

@@ -16,6 +16,15 @@ from orthogen.regularizers import _recognizer
 
 __all__ = ["VariationPredictability"]
 
+CITATION = """\
+@inproceedings{zhu2020learning,
+  title     = {Learning Disentangled Representations with Latent Variation Predictability},
+  author    = {Zhu, Xinqi and Xu, Chang and Tao, Dacheng},
+  booktitle = {European Conference on Computer Vision (ECCV)},
+  year      = {2020}
+}
+"""
+
 
 @dataclass(frozen=True)
 class VariationPredictability(LatentPenalty):

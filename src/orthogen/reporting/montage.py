@@ -3,7 +3,9 @@
 import io
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
+import matplotlib
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -18,6 +20,7 @@ INK = (31, 35, 40)
 FAINT = (120, 128, 138)
 MARGIN = 12  # px around a sheet
 TEXT = 13  # px, height of labels
+FONT = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))  # Pillow's own has no minus sign
 LABEL = 180  # px, longest label on the left before it is cut
 
 
@@ -68,7 +71,7 @@ def grid(images: UInt8[Tensor, "rows columns c h w"], gutter: int = 2, paper: Se
     return Image.fromarray(canvas[: canvas.shape[0] - gutter, : canvas.shape[1] - gutter].contiguous().numpy())
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     while font.getlength(text) > width:
         text = text[:-2].rstrip() + "…" if len(text) > 2 else "…"
         if text == "…":
@@ -96,7 +99,7 @@ def sheet(
     blocks, lines, columns, _, _, w = images.shape
     if len(labels) != blocks or (heads and len(heads) != columns):
         raise ValueError(f"{len(labels)} labels and {len(heads)} heads for {blocks} blocks and {columns} columns")
-    font = ImageFont.load_default(TEXT)
+    font = ImageFont.truetype(FONT, TEXT)
     labels = [_shortened(label, font, LABEL) for label in labels]
     left = MARGIN + math.ceil(max(font.getlength(label) for label in labels)) + 10
     top = MARGIN + (TEXT + 9 if heads else 0)

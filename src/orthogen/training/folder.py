@@ -1,8 +1,11 @@
 """The writing side of a run folder: what may be trained in it, and its ``run.json``."""
 
+import fcntl
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +18,7 @@ from orthogen.training.distributed import Processes
 from orthogen.training.environment import environment
 from orthogen.training.recipe import Recipe
 
-__all__ = ["changes", "create", "finish", "found"]
+__all__ = ["changes", "claimed", "create", "finish", "found"]
 
 PROSE = ("claims", "departures", "metrics")  # fields that say something about a run and change nothing in it
 
@@ -64,6 +67,23 @@ def changes(run: Run, processes: Processes) -> str:
         for key in ("device", "processes", "threads")
         if run.about.get(key, now[key]) != now[key]
     )
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """No other process trains in the folder inside the block. The claim ends with the process, however that ends.
+
+    Raises:
+        ValueError: another process is training there.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ValueError(f"another process is training in {folder}; wait for it, or give another folder") from None
+    finally:
+        os.close(handle)
 
 
 def finish(run: Run) -> Run:

@@ -103,10 +103,18 @@ class JsonLines(Sink):
 
     def __init__(self, path: Path, images: int) -> None:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-        whole = [line for line in lines if line.endswith("\n") and json.loads(line)["images"] <= images]
+        whole = [line for line in lines if self._images(line) <= images]
         if whole != lines or not path.is_file():
             write_atomically(path, "".join(whole))
         self._file = path.open("a", encoding="utf-8")
+
+    @staticmethod
+    def _images(line: str) -> float:
+        """The images of a line; infinitely many where it is no whole line."""
+        try:
+            return json.loads(line)["images"] if line.endswith("\n") else math.inf
+        except (ValueError, KeyError, TypeError):
+            return math.inf
 
     def write(self, values: Line) -> None:
         """One JSON object in one line, out of this process when this returns."""

@@ -1,4 +1,4 @@
-"""What is optimized: an adversarial loss, weighted terms and step rules. Weight, interval, ramp and layers live here."""
+"""What is optimized: a loss, weighted terms and step rules. Weight, interval, ramp and layers live here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -34,6 +34,7 @@ class Reporter(Sink):
             console=self._console,
             refresh_per_second=2,
             disable=not self._console.is_terminal,
+            redirect_stdout=False,  # what the caller prints stays on standard output
         )
         self._task = self._bar.add_task(name, total=end, completed=images, note="")
         self._bar.start()

@@ -1,22 +1,18 @@
 """Learning rates over time, and when something that happens every so many images is due."""
 
-from orthogen.training.recipe import Recipe
-
 __all__ = ["due", "rate_factor"]
 
 
-def rate_factor(recipe: Recipe, images: int) -> float:
-    """What both learning rates are multiplied by: 1, then from ``decay_from`` linearly down to 0 at the run's end.
+def rate_factor(images: int, decay_from: int | None, end: int) -> float:
+    """What both learning rates are multiplied by: 1, then from ``decay_from`` images linearly down to 0 at the end.
 
     Example:
-        >>> from types import SimpleNamespace
-        >>> recipe = SimpleNamespace(images=200, decay_from=100)
-        >>> [rate_factor(recipe, images) for images in (0, 100, 150, 200)]
+        >>> [rate_factor(images, decay_from=100, end=200) for images in (0, 100, 150, 200)]
         [1.0, 1.0, 0.5, 0.0]
     """
-    if recipe.decay_from is None or images <= recipe.decay_from:
+    if decay_from is None or images <= decay_from:
         return 1.0
-    return max(0.0, (recipe.images - images) / (recipe.images - recipe.decay_from))
+    return max(0.0, (end - images) / (end - decay_from)) if decay_from < end else 0.0
 
 
 def due(every: int, before: int, after: int, end: int) -> bool:

@@ -79,7 +79,7 @@ class State:
         # latents are drawn by all processes alike, and shared out; what else is drawn, each draws for itself
         self.shared, self.own = Rngs(recipe.seed), Rngs(recipe.seed, processes.rank)
         if processes.rank:
-            torch.manual_seed(recipe.seed + processes.rank)
+            torch.manual_seed(generator(recipe.seed, "torch", processes.rank).initial_seed())
             private().set_state(generator(recipe.seed, "private", processes.rank).get_state())
 
     def _build(self, images: ImageSet) -> nn.ModuleDict:

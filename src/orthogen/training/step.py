@@ -99,7 +99,7 @@ def _rng(state: State, term: str) -> torch.Generator:
 
 
 def _rate(state: State) -> float:
-    return rate_factor(state.recipe, state.images)
+    return rate_factor(state.images, state.recipe.decay_from, state.recipe.images)
 
 
 @contextmanager
