@@ -1,7 +1,7 @@
 """Small generators with every habit that users' modules have, as hosts for penalties."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -133,3 +133,14 @@ HOSTS = {
     "attention": Host(Attention, ("attention", "output")),
     "two latents": Host(TwoLatents, ("b", "output"), call=lambda m, z: m((z[:, :1], z[:, 1:]))),
 }
+
+
+def painted(host: Host) -> Host:
+    """The same module with an image of 8 x 8 pixels painted from its output, for penalties that look at images."""
+
+    def call(module: nn.Module, z: Tensor, **conditions: Tensor) -> Tensor:
+        values = host.call(module, z, **conditions).flatten(1)
+        brush = torch.sin(torch.arange(values.shape[1] * 64, dtype=values.dtype)).view(-1, 64)
+        return torch.tanh(values @ brush).view(-1, 1, 8, 8)
+
+    return replace(host, call=call, layers=("output",))

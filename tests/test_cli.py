@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -319,6 +320,57 @@ def test_mistakes_with_a_run(here, capsys):
     newest = max(Path("x/checkpoints").iterdir())
     (newest / "generator.safetensors").write_bytes(b"cut short")
     assert "damaged" in fails(capsys, "sample", str(newest))
+
+
+def picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (32, 32)) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.new(mode, size).save(path)
+
+
+def test_ones_own_images(here):
+    for i in range(20):
+        picture(here / f"mine/{i}.png", size=(40, 36))
+    options = ["--data", "mine", "--model.channels", "3", "--images", "64", "--device", "cpu", "--run", "own"]
+    assert main(["train", "celeba_small.py:x", *options]) == 2
+    assert main(["train", "orojar.celeba_small", *options, "--data.flip", "True", "--model.width", "0.05"]) == 0
+    data = json.loads(Path("own/run.json").read_text())["recipe"]["data"]
+    assert (data["type"], data["path"], data["resolution"], data["flip"]) == (
+        "orthogen.data.image_folder:ImageFolder", "mine", 32, True,
+    )  # fmt: skip
+
+
+def test_images_that_cannot_be_used(here, capsys):
+    picture(here / "broken/1.png")
+    Path("broken/2.png").write_bytes(Path("broken/1.png").read_bytes()[:40])
+    Path("empty").mkdir()
+    Path("corrupt.zip").write_bytes(b"PK no zip file")
+    picture(here / "labels/1.png")
+    Path("labels/dataset.json").write_text(json.dumps({"labels": [["2.png", 0]]}))
+    picture(here / "gray/1.png", mode="L")
+    for data, words in {
+        "nowhere": "nowhere",
+        "nowhere.zip": "nowhere.zip",
+        "broken": "2.png",
+        "empty": "empty",
+        "corrupt.zip": "corrupt.zip",
+        "labels": "dataset.json",
+        "gray": "channel",
+    }.items():
+        said = fails(capsys, "train", "orojar.celeba_small", "--data", data, "--images", "64", "--device", "cpu")
+        assert words in said
+        assert not list(Path("runs").rglob("*.safetensors"))
+
+
+def test_full_disk(here, capsys, monkeypatch):
+    assert main(["train", "mine.py:tiny", "--run", "x", "--images", "32", "--device", "cpu"]) == 0
+    capsys.readouterr()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("orthogen.core.files.os.fsync", full)
+    assert fails(capsys, "sample", "x", "--to", "s.png").startswith("the disk is full")
+    assert not Path("s.png").exists()
 
 
 def test_debug_shows_the_traceback(here):

@@ -318,9 +318,9 @@ def test_center_box_is_the_largest_centered_square(width, height):
 
 # ---------------------------------------------------------------------------------------------- real images
 def test_cartoon_heads_through_an_archive(shared_data, tmp_path):
-    heads = np.load(shared_data / "avatars_toonhead_64_webp.npz")
-    data, offsets = heads["data"], heads["offsets"]
-    skin = heads["factors"][:200, list(heads["factor_names"]).index("skinColor")].tolist()
+    with np.load(shared_data / "avatars_toonhead_64_webp.npz") as heads:
+        data, offsets = heads["data"], heads["offsets"]
+        skin = heads["factors"][:200, list(heads["factor_names"]).index("skinColor")].tolist()
     names = [f"{i // 100:05d}/img{i:08d}.webp" for i in range(200)]
     with zipfile.ZipFile(tmp_path / "heads.zip", "w") as archive:
         for i, name in enumerate(names):

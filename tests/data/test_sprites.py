@@ -35,7 +35,8 @@ def test_frames_match_what_was_measured_on_the_original(sprites, row):
 
 
 def test_all_shapes_and_places_match_the_redrawn_data_set(sprites, shared_data):
-    packed = np.load(shared_data / "dsprites_redrawn.npz")["imgs"]
+    with np.load(shared_data / "dsprites_redrawn.npz") as file:
+        packed = file["imgs"]
     index = some(3000)
     theirs = torch.from_numpy(np.unpackbits(packed[index.numpy()], axis=-1).reshape(-1, 64, 64)) > 0
     wrong = ((sprites.images(index)[:, 0] > 0) != theirs).sum(dim=(1, 2))

@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,7 @@ from torch import nn
 import orthogen as og
 from orthogen.core.latent import Latent
 from orthogen.metrics.activeness import Activeness
-
-GOLDEN = Path(__file__).parent.parent / "golden"
+from vectors import vectors
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Given(Latent):
 
 
 def test_equals_the_golden_scores():
-    golden = np.load(GOLDEN / "activeness_diag.npz")
+    golden = vectors("activeness_diag")
     weight, z = torch.tensor(golden["Wa"]), torch.tensor(golden["z"])
     G = og.adapt(
         nn.Identity(),

@@ -1,6 +1,5 @@
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orthogen.metrics.mig import Mig
+from vectors import GOLDEN, vectors
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 SIZES = (3, 6, 10, 8)
 
 
@@ -35,7 +34,7 @@ def golden_codes(kind: str, factors: np.ndarray) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["identity", "rotated", "dead", "mixed"])
 def test_equals_the_golden_scores(kind):
-    factors = np.load(GOLDEN / "gt_factors.npz")["factors"]
+    factors = vectors("gt_factors")["factors"]
     expected = json.loads((GOLDEN / "gt_mig.json").read_text())[kind]
     score = Mig()(golden_codes(kind, factors), torch.tensor(factors, dtype=torch.int64))
     assert score.value == pytest.approx(expected["mig"], abs=1e-9)

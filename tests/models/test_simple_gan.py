@@ -1,6 +1,3 @@
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
@@ -9,14 +6,14 @@ from orthogen.core.maps import probe
 from orthogen.core.record import from_json, to_json
 from orthogen.models.simple_gan import SimpleGan
 from orthogen.regularizers.variation_predictability import VariationPredictability
+from vectors import vectors
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 CELEBA = SimpleGan(Normal(30), channels=3, resolution=128)
 
 
 @pytest.fixture(scope="module")
 def golden():
-    return np.load(GOLDEN / "simplegan_nets.npz", allow_pickle=False)
+    return vectors("simplegan_nets")
 
 
 def formula_filled(module):
@@ -81,7 +78,7 @@ def test_128_pixels_equal_the_golden_file(golden):
 
 @torch.no_grad()
 def test_initialization_draws_what_the_published_networks_draw():
-    seeded = np.load(GOLDEN / "simplegan_nets_seeded.npz", allow_pickle=False)
+    seeded = vectors("simplegan_nets_seeded")
     if str(seeded["torch_version"]).split("+")[0] != torch.__version__.split("+")[0]:
         pytest.skip(f"the file holds draws of torch {seeded['torch_version']}")
     torch.manual_seed(0)

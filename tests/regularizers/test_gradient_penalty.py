@@ -1,6 +1,3 @@
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,8 +6,8 @@ from orthogen.core.kinds import CriticBatch
 from orthogen.layers.conv_encoder import ConvEncoder
 from orthogen.layers.instance_norm import InstanceNorm2d
 from orthogen.regularizers.gradient_penalty import R1, R2, GradientPenalty, image_gradient
+from vectors import vectors
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 ALL = (R1(), R2(), GradientPenalty())
 ids = pytest.mark.parametrize("penalty", ALL, ids=lambda penalty: type(penalty).__name__)
 
@@ -41,7 +38,7 @@ class Conditional(nn.Module):
 
 
 def test_gradient_penalty_equals_the_golden_value(monkeypatch):
-    golden = np.load(GOLDEN / "simplegan_gp.npz", allow_pickle=False)
+    golden = vectors("simplegan_gp")
     conv, linear = nn.Conv2d(2, 4, 4, 2, 1), nn.Linear(64, 1)
     critic = nn.Sequential(conv, nn.ReLU(), InstanceNorm2d(4), nn.Flatten(), linear)
     critic.load_state_dict({name[2:]: torch.from_numpy(golden[name]) for name in golden if name.startswith("p.")})

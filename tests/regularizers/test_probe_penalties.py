@@ -1,9 +1,7 @@
 """Hessian Penalty and OroJaR against the originals' outputs and closed forms."""
 
 import itertools
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,13 +10,11 @@ from torch import nn
 
 import orthogen as og
 from hosts import HOSTS
-
-GOLDEN = Path(__file__).parent.parent / "golden"
+from vectors import vectors
 
 
 def golden(name: str) -> dict[str, torch.Tensor]:
-    with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as data:
-        return {key: torch.from_numpy(data[key]) for key in data.files if data[key].dtype.kind in "fi"}
+    return {key: torch.from_numpy(value) for key, value in vectors(name).items() if value.dtype.kind in "fi"}
 
 
 def mapping(*functions, dim: int) -> og.LatentMap:
@@ -95,7 +91,7 @@ def test_both_penalties_equal_the_originals_on_the_simple_gan():
         j = torch.arange(parameter.numel(), dtype=torch.float64)
         values = (torch.sin(0.1 * j + i) * 0.05).float().view_as(parameter)
         parameter.data.copy_(values)
-    names = [str(n) for n in np.load(GOLDEN / "simplegan_nets.npz")["names_g"]]
+    names = [str(n) for n in vectors("simplegan_nets")["names_g"]]
     for name, parameter in generator.named_parameters():
         assert name in " ".join(names)
         if name.endswith("instancenorm.weight"):

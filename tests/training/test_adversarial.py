@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orthogen.training.adversarial import Hinge, LeastSquares, NonSaturating, Relativistic, Wasserstein
+from vectors import GOLDEN, vectors
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 ALL = (Wasserstein(), NonSaturating(), Hinge(), Hinge(bounded=True), LeastSquares(), Relativistic())
 ids = pytest.mark.parametrize("loss", ALL, ids=repr)
 
@@ -32,7 +31,7 @@ def test_studiogan_values():
 
 
 def test_eigengan_values():
-    golden = np.load(GOLDEN / "gan_losses.npz", allow_pickle=False)
+    golden = vectors("gan_losses")
     real, fake = torch.from_numpy(golden["real"]), torch.from_numpy(golden["fake"])
     for loss, name in ((Hinge(bounded=True), "hinge"), (NonSaturating(), "non_saturating")):
         expected = (golden[f"{name}_d"].item(), golden[f"{name}_g"].item())
@@ -40,7 +39,7 @@ def test_eigengan_values():
 
 
 def test_the_simple_gans_vanilla_mode_is_half_the_critics_loss():
-    golden = np.load(GOLDEN / "simplegan_bce.npz", allow_pickle=False)
+    golden = vectors("simplegan_bce")
     pred = torch.from_numpy(golden["pred"])
     assert NonSaturating().generator(pred).item() == pytest.approx(golden["true"], abs=1e-6)
     assert NonSaturating(critic_scale=0.5).critic(pred, pred).item() == pytest.approx(

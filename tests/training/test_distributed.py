@@ -33,11 +33,13 @@ def test_two_processes_make_the_run_of_one(tmp_path: Path) -> None:
     for mine, theirs in zip(lines(one.folder), lines(two.folder), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4)
 
-    # with dropout, batch norm, draws and memories in each process: crashed and resumed, it is the same run
+    # with dropout, batch norm, draws and memories in each process: told to stop, crashed, resumed, it is the same run
     whole = digest(open_run(tmp_path / "whole"))
-    assert digest(open_run(tmp_path / "crashed")) == whole
+    assert digest(open_run(tmp_path / "interrupted")) == whole
     assert whole["random/0/torch"] != whole["random/1/torch"]
-    assert lines(tmp_path / "crashed") == lines(tmp_path / "whole")
+    assert lines(tmp_path / "interrupted") == lines(tmp_path / "whole")
+    # one process was told to stop at step 3; both did, when next they asked each other
+    assert {(tmp_path / f"stopped{rank}").read_text() for rank in (0, 1)} == {"256"}
 
     for rank in (0, 1):
         refusal = (tmp_path / f"refused{rank}").read_text()

@@ -41,6 +41,19 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_folder_that_is_being_trained(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def meanwhile(values: object) -> None:
+        with pytest.raises(ValueError, match="another process is training in") as caught:
+            og.train(recipe(images=8), tmp_path, quiet=True)
+        said.append(str(caught.value))
+
+    og.train(recipe(images=8), tmp_path, quiet=True, on_log=meanwhile)
+    assert said == [f"another process is training in {tmp_path}; wait for it, or give another folder"]
+    og.train(recipe(images=8), tmp_path, quiet=True)
+
+
 def test_a_recipe_that_cannot_be_built_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="empty"):
         og.train(recipe(data=BarData(0)), tmp_path / "run", quiet=True)

@@ -1,6 +1,10 @@
 """Runs for test_distributed.py, which starts this under torchrun. Usage: two_processes.py FOLDER."""
 
+import os
+import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,34 +12,51 @@ import torch
 
 import orthogen as og
 import tiny_gan
-from orthogen.training import session
+from orthogen.training import session, step
+
+train = partial(og.train, quiet=True, log_every=24, device="cpu")
 
 
 class Crash(Exception):
     pass
 
 
+def at_step(number: int, act: Callable[[], None]) -> None:
+    """Do something before the step that is taken after so many others."""
+
+    def acting(*arguments: Any) -> Any:
+        nonlocal number
+        number -= 1
+        if number == -1:
+            act()
+        return step.take_step(*arguments)
+
+    session.take_step = acting
+
+
+def crash() -> None:
+    raise Crash
+
+
+def terminate() -> None:
+    if torch.distributed.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    og.train(tiny_gan.means(), folder / "means", quiet=True, log_every=24, device="cpu")
-    og.train(tiny_gan.everything(batch=16), folder / "whole", quiet=True, log_every=24, device="cpu")
-    step, left = session.take_step, 13
-
-    def crashing(*arguments: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise Crash
-        return step(*arguments)
-
-    session.take_step = crashing
-    for _ in range(2):
-        try:
-            og.train(tiny_gan.everything(batch=16), folder / "crashed", quiet=True, log_every=24, device="cpu")
-        except Crash:
-            pass
+    train(tiny_gan.means(), folder / "means")
+    whole, again = tiny_gan.everything(batch=16, images=480), folder / "interrupted"
+    train(whole, folder / "whole")
+    at_step(3, terminate)
+    (folder / f"stopped{torch.distributed.get_rank()}").write_text(str(train(whole, again).checkpoints[-1].images))
+    at_step(8, crash)
     try:
-        og.train(tiny_gan.recipe(), folder / "means", quiet=True, device="cpu")
+        train(whole, again)
+    except Crash:
+        train(whole, again)
+    try:
+        train(tiny_gan.recipe(), folder / "means")
     except ValueError as error:  # found by process 0, raised by both
         (folder / f"refused{torch.distributed.get_rank()}").write_text(str(error))
 

@@ -1,0 +1,75 @@
+"""One small member of each kind that the package has none of yet, so that its contract is run from the start."""
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import orthogen as og
+from orthogen.core.kinds import BoundRule, Discovery, ImageMetric, ImageSet, StepRule, WeightPenalty
+
+
+@dataclass(frozen=True)
+class Stretch(WeightPenalty):
+    """|W u|² of the first matrix, for a vector u that is remembered."""
+
+    @staticmethod
+    def matrix(generator: og.Generator) -> Tensor:
+        for parameter in generator.module.parameters():
+            if parameter.ndim > 1:
+                return parameter.flatten(1)
+        raise ValueError("Stretch: the generator has no matrix; give one with a linear layer")
+
+    def init(self, generator: og.Generator, data: ImageSet | None = None) -> nn.Module:
+        weight = self.matrix(generator)
+        memory = nn.Module()
+        memory.register_buffer("u", torch.randn(weight.shape[1]).to(weight))
+        return memory
+
+    def __call__(self, generator, *, state=None, rng=None) -> Tensor:  # type: ignore[no-untyped-def, override]
+        return (self.matrix(generator) @ state.u).square().sum()
+
+
+class BoundHalf(BoundRule):
+    def __init__(self, weights: list[nn.Parameter]) -> None:
+        self.weights = weights
+
+    def before(self, optimizer: torch.optim.Optimizer) -> dict[str, float | Tensor]:
+        for weight in self.weights:
+            if weight.grad is not None:
+                weight.grad.mul_(0.5)
+        return {"halved": float(len(self.weights))}
+
+
+@dataclass(frozen=True)
+class Half(StepRule):
+    """Halves some gradients."""
+
+    pattern: str = r"weight$"
+
+    def bind(self, module: nn.Module) -> BoundRule:
+        weights = [p for name, p in module.named_parameters() if re.search(self.pattern, name)]
+        if not weights:
+            raise ValueError(f"Half: no parameter matches {self.pattern!r}; give a pattern of names")
+        return BoundHalf(weights)
+
+
+@dataclass(frozen=True)
+class Busiest(Discovery):
+    """The latent's axes, those that change the output most first."""
+
+    def fit(self, generator: og.Generator, *, rng: torch.Generator | None = None) -> og.Directions:
+        z, axes = generator.latent.sample(16, rng=rng), torch.eye(generator.latent.dim)
+        with torch.no_grad():
+            change = torch.stack([(generator(z + axis) - generator(z)).square().mean() for axis in axes])
+        order = change.argsort(descending=True)
+        return og.Directions(axes[order], strength=change[order], provenance={"method": "Busiest"})
+
+
+@dataclass(frozen=True)
+class MeanGap(ImageMetric):
+    """The squared distance of the means."""
+
+    def __call__(self, real, fake, *, rng=None) -> og.Score:  # type: ignore[no-untyped-def, override]
+        return og.Score((real.mean(0) - fake.mean(0)).square().sum().item(), n=len(fake), name="mean gap")

@@ -1,0 +1,65 @@
+"""What every score of a generator along its latent keeps."""
+
+import pytest
+import torch
+
+import orthogen as og
+from contracts import scores
+from contracts.members import members
+from hosts import HOSTS, painted
+from orthogen.core.kinds import LatentMetric
+from traces import trace
+
+every = pytest.mark.parametrize("member", members(LatentMetric))
+
+
+def generator(name="mlp", dtype=torch.float32):
+    return painted(HOSTS[name]).build(dtype)[0]
+
+
+def measure(member, G, directions=None, seed=0):
+    return member()(G, directions, rng=torch.Generator().manual_seed(seed))
+
+
+@every
+def test_gives_a_score(member):
+    scores.check(measure(member, generator()))
+
+
+@every
+def test_a_seed_fixes_the_score_and_the_global_generator_is_not_touched(member):
+    before = torch.get_rng_state()
+    G = generator()
+    assert measure(member, G) == measure(member, G)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every
+@pytest.mark.parametrize("name", ["mlp", "batch norm, evaluation", "weight norm"])
+def test_it_leaves_no_trace_in_the_generator(member, name):
+    G = generator(name)
+    before = trace(G.module)
+    measure(member, G)
+    assert trace(G.module) == before
+    assert all(p.grad is None for p in G.module.parameters())
+
+
+@every
+def test_no_directions_are_the_coordinates(member):
+    G = generator()
+    axes = measure(member, G, og.Directions.coordinates(4))
+    scores.check(axes)
+    assert axes.value == pytest.approx(measure(member, G).value, rel=1e-4)
+
+
+@every
+def test_directions_of_any_number_are_taken(member):
+    basis = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(5))).Q[:2]
+    scores.check(measure(member, generator(), og.Directions(basis)))
+
+
+@every
+def test_directions_of_another_width_are_refused_in_one_line(unchecked, member):
+    with pytest.raises(ValueError, match=r"\b4\b") as error:
+        measure(member, generator(), og.Directions.coordinates(3))
+    assert "\n" not in str(error.value)
