@@ -118,3 +118,12 @@ def test_mistakes(tmp_path):
         measure(renderer(), ["Mig"], data=Bars(), n=1)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         measure(tmp_path / "nothing", ["Activeness"])
+
+
+def test_a_score_along_directions_says_so_in_its_protocol():
+    directions = og.Directions(torch.eye(3)[:2], provenance={"method": "hand"})
+    along, plain = (
+        measure(renderer(), [Activeness(samples=10)], directions=given)[0].protocol for given in (directions, None)
+    )
+    assert along["directions"] == {"space": "z", "n": 2, "method": "hand"}
+    assert "directions" not in plain

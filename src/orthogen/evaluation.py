@@ -187,6 +187,8 @@ def measure(
         directions = Directions.load(directions)
 
     about: dict[str, Any] = {"seed": seed}
+    if directions is not None:
+        about["directions"] = {"space": directions.space, "n": len(directions), **directions.provenance}
     if folder is not None and (newest := open_run(folder).newest) is not None:
         about["trained_images"] = newest.images
     scores: list[Score] = []

@@ -62,7 +62,7 @@ def test_mistakes(rng):
     with pytest.raises(ValueError, match="at least 2 of each are needed"):
         PenaltyValue(k=1)
     batchnorm = og.adapt(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), og.Normal(2))
-    with pytest.raises(ValueError, match=r"samples see each other .*module.eval\(\)"):
+    with pytest.raises(ValueError, match=r"samples see each other .*module\.eval\(\)"):
         PenaltyValue()(batchnorm)
 
 

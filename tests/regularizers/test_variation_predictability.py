@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from orthogen.core import maps
+from orthogen.core import passes as passes_of
 from orthogen.core.generator import adapt
 from orthogen.core.kinds import ImageSet
 from orthogen.core.latent import Normal
@@ -172,8 +172,8 @@ def test_shares_the_images_of_the_adversarial_pass(monkeypatch, rng):
     plain = Vp()(probe(g), z, state=state, rng=torch.Generator().manual_seed(0))
     f = probe(g).at(z)
     passes = []
-    run = maps._Host.run
-    monkeypatch.setattr(maps._Host, "run", lambda *args: passes.append(1) or run(*args))
+    run = passes_of.Host.run
+    monkeypatch.setattr(passes_of.Host, "run", lambda *args: passes.append(1) or run(*args))
     shared = Vp()(f, z, state=state, rng=torch.Generator().manual_seed(0))
     assert len(passes) == 1
     torch.testing.assert_close(shared, plain)

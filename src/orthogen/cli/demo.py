@@ -29,6 +29,7 @@ def demo(folder: Path, images: int | None = None, device: str | None = None) -> 
     from rich.console import Console
 
     from orthogen import recipes
+    from orthogen.cli.together import train_together
     from orthogen.evaluation import measure
     from orthogen.metrics.activeness import Activeness
     from orthogen.metrics.mig import Mig
@@ -36,27 +37,20 @@ def demo(folder: Path, images: int | None = None, device: str | None = None) -> 
     from orthogen.regularizers.orojar import OroJaR
     from orthogen.reporting.html import report
     from orthogen.reporting.traversal import traverse
-    from orthogen.training.loop import train
 
     say = Console(stderr=True, highlight=False).print
     began = time.monotonic()
-    runs = []
-    for name, words in (
-        ("demo.plain", "1/4  a plain generator learns to draw wall, floor and ball"),
-        ("demo.orojar", "2/4  the same with OroJaR: each latent component should change one thing"),
-    ):
-        recipe = recipes.build(name)
-        if images is not None:
-            recipe = replace(recipe, images=images)
-        say(words)
-        runs.append(folder / name.partition(".")[2])
-        if not train(recipe, runs[-1], device=device).finished:
-            raise KeyboardInterrupt  # it was told to stop; the next tour goes on from here
-    say("3/4  moving one latent component at a time")
+    pair = [recipes.build("demo.plain"), recipes.build("demo.orojar")]
+    if images is not None:
+        pair = [replace(recipe, images=images) for recipe in pair]
+    runs = [folder / recipe.name.partition(".")[2] for recipe in pair]
+    say("1/3  two generators learn to draw wall, floor and ball: a plain one, and one with OroJaR")
+    train_together(list(zip(pair, runs, strict=True)), device)
+    say("2/3  moving one latent component at a time")
     for run in runs:
         traverse(run)
-    say("4/4  measuring both against the true factors")
-    penalty = PenaltyValue(OroJaR(normalize="numel"), layers=recipe.objective.terms["orojar"].layers)
+    say("3/3  measuring both against the true factors")
+    penalty = PenaltyValue(OroJaR(normalize="numel"), layers=pair[1].objective.terms["orojar"].layers)
     for run in runs:
         for score in measure(run, [Activeness(samples=100), Mig(), penalty], n=2000):
             say(f"     {run.name:<8} {score}")

@@ -4,193 +4,34 @@
 coordinates. The same penalty is then the loss of a simple GAN, of a ProGAN, and the search for directions in a BigGAN.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from orthogen.core.generator import Generator, first_tensor
+from orthogen.core.generator import Generator
+from orthogen.core.passes import Behavior, Host
 from orthogen.core.shapes import Float, Int
-from orthogen.core.untouched import Untouched, untouched
+from orthogen.core.untouched import Untouched
 
-__all__ = ["OUTPUT", "LatentMap", "along", "given", "probe"]
+__all__ = ["LatentMap", "along", "given", "probe"]
 
-OUTPUT = "output"  # the name of the image among the layers
 _CPU_ROWS = 32  # passes are merged up to so many rows on a CPU: larger batches fall out of its caches
-
-
-class _Enough(BaseException):
-    """Stops a forward pass. Not an Exception, so that no ``except Exception`` on the way catches it."""
-
-
-class _BatchError(ValueError):
-    """A pass gave another number of rows than it got."""
-
-
-@dataclass(frozen=True)
-class Behavior:
-    """What a module does in its present mode, found by trying (`_Host.behavior`).
-
-    Attributes:
-        ends: for each hooked layer, how many calls of hooked layers one pass has made when its last one is done.
-        overwritten: layers whose output a later in-place operation changes.
-        separable: samples do not see each other, so passes may be merged and split.
-        repeatable: a pass depends on latents and conditions only; no dropout, noise or power iteration.
-    """
-
-    ends: Mapping[str, int]
-    overwritten: frozenset[str]
-    separable: bool
-    repeatable: bool
-
-
-_BEHAVIORS: WeakKeyDictionary[nn.Module, dict[Any, Behavior]] = WeakKeyDictionary()
-
-
-class _Host:
-    """A generator with the layers to capture: runs single passes, inside a session that leaves no trace."""
-
-    def __init__(self, generator: Generator, layers: tuple[str, ...]) -> None:
-        modules = dict(generator.module.named_modules())
-        for name in layers:
-            if name not in modules and name != OUTPUT:
-                near = get_close_matches(name, modules, n=3, cutoff=0.3) or [n for n in modules if n][:3]
-                raise ValueError(f"no layer is called {name!r}; nearest: {', '.join(near)} (all: generator.layers)")
-        self.generator = generator
-        self.layers = layers or (OUTPUT,)
-        self.hooked = {name: modules[name] for name in self.layers if name in modules}
-        self._session: Untouched | None = None
-        self._tried: dict[Any, Behavior] = {}  # during the session
-
-    @contextmanager
-    def session(self) -> Iterator[Untouched]:
-        """Leave no trace; sessions inside this one join it."""
-        if self._session is not None:
-            yield self._session
-            return
-        with untouched(self.generator.module, self.generator.device) as session:
-            self._session = session
-            try:
-                yield session
-            finally:
-                self._session = None
-                self._tried.clear()
-
-    def _forward(
-        self, z: Tensor, conditions: Mapping[str, Tensor], see: Callable[[str, Tensor], None]
-    ) -> Tensor | None:
-        """The image of one pass, which shows each output of a hooked layer to ``see``; None if that stops it."""
-
-        def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-            return lambda module, args, output: see(name, first_tensor(output, f"layer {name!r}"))
-
-        handles = [module.register_forward_hook(hook(name)) for name, module in self.hooked.items()]
-        try:
-            return self.generator(z, **conditions)
-        except _Enough:
-            return None
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def run(
-        self, z: Tensor, conditions: Mapping[str, Tensor], behavior: Behavior, layers: tuple[str, ...]
-    ) -> tuple[Tensor, ...]:
-        """The activations of one pass over exactly these rows, which goes no deeper than these layers."""
-        seen: dict[str, Tensor] = {}
-        wants_image = any(name not in self.hooked for name in layers)
-        end = max((behavior.ends.get(name, 0) for name in layers), default=0)
-        calls = 0  # of hooked layers, in this pass
-
-        def see(name: str, output: Tensor) -> None:
-            nonlocal calls
-            calls += 1
-            seen[name] = output.clone() if name in behavior.overwritten else output
-            if calls == end and not wants_image:
-                raise _Enough
-
-        image = self._forward(z, conditions, see)
-        if wants_image and image is not None:
-            seen[OUTPUT] = image
-        for name in layers:
-            if name not in seen:
-                raise ValueError(f"layer {name!r} is not reached by the generator's forward pass")
-            _check_rows(name, seen[name], len(z))
-        return tuple(seen[name] for name in layers)
-
-    def behavior(self, z: Tensor, conditions: Mapping[str, Tensor]) -> Behavior:
-        """What the module does in its present mode, tried once per mode on the first latents met."""
-        kind = (tuple(conditions), z.dtype)
-        if kind not in self._tried:
-            module, call = self.generator.module, self.generator.call
-            modes = tuple(part.training for part in module.modules())
-            key = (kind, modes, self.layers, z.device, getattr(call, "__code__", type(call)))
-            known = _BEHAVIORS.setdefault(module, {})
-            if key not in known:
-                known[key] = self._try(z, conditions)
-            if self._session is None:
-                return known[key]
-            self._tried[kind] = known[key]  # the mode does not change within a session
-        return self._tried[kind]
-
-    @torch.no_grad()
-    def _try(self, z: Tensor, conditions: Mapping[str, Tensor]) -> Behavior:
-        z = z.detach()
-        outputs: list[tuple[str, Tensor, int]] = []
-        with self.session() as session:
-            session.rewind()
-            # the whole pass, to the end: which calls are there, and what is overwritten after it was seen?
-            self._forward(z, conditions, lambda name, x: outputs.append((name, x, x._version)))
-            overwritten = frozenset(name for name, x, version in outputs if x._version != version)
-            ends = {name: count for count, (name, _, _) in enumerate(outputs, start=1)}
-            found = Behavior(ends, overwritten, separable=False, repeatable=False)
-
-            session.rewind()
-            first = self.run(z, conditions, found, self.layers)
-            session.redraw()
-            again = self.run(z, conditions, found, self.layers)
-            repeatable = not session.power_iterating and all(map(torch.equal, first, again))
-
-            two = torch.cat([z[:1], z[-1:] if len(z) > 1 else 0.5 - z])
-            fixed = {name: value[[0, -1]] for name, value in conditions.items()}
-            try:
-                session.rewind()
-                together = self.run(two, fixed, found, self.layers)
-                separable = True
-                for row in (0, 1):
-                    session.rewind()
-                    one = {name: value[[row]] for name, value in fixed.items()}
-                    alone = self.run(two[[row]], one, found, self.layers)
-                    separable = separable and all(_same(a[0], b[row]) for a, b in zip(alone, together, strict=True))
-            except _BatchError:
-                raise
-            except Exception:  # batch statistics refuse a single sample: then passes are exact batches
-                separable = False
-        return replace(found, separable=separable, repeatable=repeatable)
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Equal up to the rounding that another batch size brings."""
-    tolerance = 1e-8 if a.dtype == torch.float64 else 1e-4
-    return bool(((a - b).abs() <= tolerance * (b.abs().max() + 1e-30)).all())
-
-
-def _check_rows(name: str, output: Tensor, rows: int) -> None:
-    if output.ndim == 0 or output.shape[0] != rows:
-        got = output.shape[0] if output.ndim else "no"
-        raise _BatchError(
-            f"{name!r} has {got} rows for {rows} latents; if `call` closes over labels, hand them to og.given instead"
-        )
 
 
 def _rows(tensor: Tensor, index: Tensor) -> Tensor:
     # a batch of m * n latents repeats the n rows
     return tensor.index_select(0, index.to(tensor.device) % len(tensor))
+
+
+def _tiled(tensor: Tensor, batch: int, what: str) -> Tensor:
+    if len(tensor) == batch:
+        return tensor
+    if len(tensor) == 0 or batch % len(tensor):
+        raise ValueError(f"{what} has {len(tensor)} rows for {batch} latents; give one row per sample")
+    return tensor.repeat(batch // len(tensor), *[1] * (tensor.ndim - 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +42,7 @@ class LatentMap:
     base latents have one row per sample; a batch of ``m * n`` latents, k-major (``[z; z; ...]``), repeats those ``n``.
     """
 
-    _host: _Host
+    _host: Host
     layers: tuple[str, ...]
     _conditions: Mapping[str, Tensor] = field(default_factory=dict)
     _bases: tuple[tuple[Tensor, Tensor], ...] = ()
@@ -217,7 +58,7 @@ class LatentMap:
         """Where the generator lives."""
         return self._host.generator.device
 
-    def session(self) -> Any:
+    def session(self) -> AbstractContextManager[Untouched]:
         """A context in which many evaluations share one set-up; nothing it does outlives it."""
         return self._host.session()
 
@@ -231,7 +72,7 @@ class LatentMap:
         Example:
             >>> from orthogen.core.generator import adapt
             >>> from orthogen.core.latent import Normal
-            >>> G = adapt(nn.Bilinear(2, 1, 3), Normal(2), call=lambda m, z, scale: m(z, scale))
+            >>> G = adapt(torch.nn.Bilinear(2, 1, 3), Normal(2), call=lambda m, z, scale: m(z, scale))
             >>> f = given(probe(G), scale=torch.tensor([[0.0], [1.0], [2.0]]))
             >>> z = torch.randn(3, 2)
             >>> bool(torch.allclose(f.take(torch.tensor([2]))(z[2:])[0], f(z)[0][2:]))
@@ -315,16 +156,10 @@ class LatentMap:
         if z.dtype not in (torch.float32, torch.float64):
             z = z.float()
 
-        def rows(tensor: Tensor, what: str) -> Tensor:
-            if len(tensor) == len(z):
-                return tensor
-            if len(tensor) == 0 or len(z) % len(tensor):
-                raise ValueError(f"{what} has {len(tensor)} rows for {len(z)} latents; give one row per sample")
-            return tensor.repeat(len(z) // len(tensor), *[1] * (tensor.ndim - 1))
-
+        batch = len(z)
         for base, basis in reversed(self._bases):
-            z = rows(base, "the base latent of along") + z @ basis
-        return z, {name: rows(value, f"condition {name!r}") for name, value in self._conditions.items()}
+            z = _tiled(base, batch, "the base latent of along") + z @ basis
+        return z, {name: _tiled(value, batch, f"condition {name!r}") for name, value in self._conditions.items()}
 
     def _behavior(self, z: Tensor) -> Behavior:
         point, conditions = self._point(z)
@@ -355,14 +190,14 @@ def probe(generator: Generator, layers: Sequence[str] = ()) -> LatentMap:
     Example:
         >>> from orthogen.core.generator import adapt
         >>> from orthogen.core.latent import Normal
-        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3))
+        >>> net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3))
         >>> f = probe(adapt(net, Normal(2)), layers=("0", "1"))
         >>> [tuple(x.shape) for x in f(torch.zeros(5, 2))]
         [(5, 4), (5, 4)]
     """
     if isinstance(layers, str):
         layers = (layers,)
-    host = _Host(generator, tuple(dict.fromkeys(layers)))
+    host = Host(generator, tuple(dict.fromkeys(layers)))
     return LatentMap(host, host.layers)
 
 
@@ -372,7 +207,7 @@ def given(f: LatentMap, **conditions: Tensor) -> LatentMap:
     Example:
         >>> from orthogen.core.generator import adapt
         >>> from orthogen.core.latent import Normal
-        >>> G = adapt(nn.Bilinear(2, 1, 3), Normal(2), call=lambda m, z, scale: m(z, scale))
+        >>> G = adapt(torch.nn.Bilinear(2, 1, 3), Normal(2), call=lambda m, z, scale: m(z, scale))
         >>> given(probe(G), scale=torch.ones(5, 1))(torch.zeros(5, 2))[0].shape
         torch.Size([5, 3])
     """
@@ -393,7 +228,7 @@ def along(f: LatentMap, z: Float[Tensor, "batch dim"], basis: Float[Tensor, "n d
     Example:
         >>> from orthogen.core.generator import adapt
         >>> from orthogen.core.latent import Normal
-        >>> f, z = probe(adapt(nn.Identity(), Normal(3))), torch.zeros(1, 3)
+        >>> f, z = probe(adapt(torch.nn.Identity(), Normal(3))), torch.zeros(1, 3)
         >>> along(f, z, torch.tensor([[0.0, 2.0, 0.0]]))(torch.ones(1, 1))[0]
         tensor([[0., 2., 0.]])
     """

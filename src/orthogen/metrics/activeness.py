@@ -8,6 +8,7 @@ from torch import Tensor
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.kinds import LatentMetric
+from orthogen.core.maps import LatentMap, probe
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
 
@@ -30,7 +31,8 @@ class Activeness(LatentMetric):
 
     where the variance is unbiased (divided by 2). Along a direction q the component of z along q is replaced, i.e.
     z - (z.q / q.q) q + t q. The score's value is the mean over directions; the values themselves are its parts, with
-    ``effective``, the number of directions that share the activity, (sum a)^2 / sum a^2.
+    ``effective``, the number of directions that share the activity, (sum a)^2 / sum a^2. Noise inside the generator is
+    the same in the three images.
 
     Attributes:
         samples: how many latents.
@@ -78,10 +80,11 @@ class Activeness(LatentMetric):
             )
         low, high = generator.latent.span if self.span is None else self.span
         points = (low, (low + high) / 2, high)
-        columns = []
-        for direction in directions.basis.to(z):
-            variances = [self._variance(generator, part, direction, points) for part in z.split(self.batch)]
-            columns.append(torch.cat(variances))
+        f, columns = probe(generator), []
+        with f.session():
+            for direction in directions.basis.to(z):
+                variances = [self._variance(f, part, direction, points) for part in z.split(self.batch)]
+                columns.append(torch.cat(variances))
         active = torch.stack(columns, dim=1)  # (samples, directions)
         each, total = active.mean(dim=0), active.mean(dim=1)
         scale = self.samples**-0.5
@@ -101,7 +104,7 @@ class Activeness(LatentMetric):
 
     @staticmethod
     def _variance(
-        generator: Generator, z: Float[Tensor, "n dim"], direction: Float[Tensor, "dim"], points: tuple[float, ...]
+        f: LatentMap, z: Float[Tensor, "n dim"], direction: Float[Tensor, "dim"], points: tuple[float, ...]
     ) -> Float[Tensor, "n"]:
-        images = torch.stack([generator(_moved(z, direction, point)).flatten(1) for point in points])
+        images = torch.stack([f(_moved(z, direction, point))[0].flatten(1) for point in points])
         return images.double().var(dim=0).mean(dim=1)

@@ -89,8 +89,8 @@ class PenaltyValue(LatentMetric):
         latents = generator.latent.sample(self.samples, rng=rng, device=generator.device)
         if not f.separable(latents):
             raise ValueError(
-                "PenaltyValue takes one sample at a time, and this generator's samples see each other (batch "
-                "statistics); call generator.module.eval()"
+                "PenaltyValue takes one sample at a time, and this generator's samples see each other "
+                "(batch statistics) or draw alike (dropout, noise); call generator.module.eval(), or fix the noise"
             )
         rows: list[dict[str, float]] = []
         for z in latents.split(1):

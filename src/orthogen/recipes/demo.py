@@ -19,7 +19,7 @@ def plain() -> Recipe:
     return Recipe(
         name="demo.plain",
         model=SimpleGan(
-            Normal(6),
+            Normal(4),
             channels=3,
             resolution=32,
             generator_channels=(128, 128, 64, 32),
@@ -29,14 +29,14 @@ def plain() -> Recipe:
         ),
         data=Shapes3d(resolution=32, varying=("floor_hue", "wall_hue", "object_hue", "scale")),
         objective=Objective(NonSaturating(), {"r1": Term(R1(gamma=0.1), every=16)}),
-        images=88_000,
+        images=64_000,
         batch=64,
         generator_optimizer=Adam(1.5e-3, (0.0, 0.99)),
         critic_optimizer=Adam(1.5e-3, (0.0, 0.99)),
         ema=8_850,  # 0.995 per step of 64
         precision="bfloat16",
-        checkpoint_every=22_000,
-        sample_every=11_000,
+        checkpoint_every=16_000,
+        sample_every=8_000,
         departures=("No paper has this setting; it is made to show in minutes what a penalty on the latent does.",),
         metrics=("Activeness", "Mig"),
     )
@@ -48,7 +48,7 @@ def orojar() -> Recipe:
     assert isinstance(recipe.model, SimpleGan)
     term = Term(
         OroJaR(reduction="mean", normalize="numel"),
-        weight=0.3,
+        weight=1.0,
         every=4,
         batch=16,
         layers=recipe.model.regularized_layers,

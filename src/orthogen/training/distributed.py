@@ -7,6 +7,7 @@ afterwards, gradients and buffers travel in one flat all-reduce. Start the proce
 import atexit
 import os
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from typing import Any, TypeVar
 
 import torch
@@ -123,6 +124,8 @@ def join(device: str | torch.device | None = None) -> Processes:
     if picked.type == "cuda":
         torch.cuda.set_device(picked)
     if dist.is_available() and not dist.is_initialized() and "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        # imported later, its functions would keep the group as a default argument, and its threads would outlive Python
+        import_module("torch.distributed.nn.functional")
         dist.init_process_group("nccl" if picked.type == "cuda" else "gloo")
         atexit.register(dist.destroy_process_group)
     return Processes(picked)

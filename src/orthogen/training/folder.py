@@ -1,6 +1,5 @@
 """The writing side of a run folder: what may be trained in it, and its ``run.json``."""
 
-import fcntl
 import json
 import os
 import sys
@@ -17,6 +16,11 @@ from orthogen.core.record import to_json
 from orthogen.training.distributed import Processes
 from orthogen.training.environment import environment
 from orthogen.training.recipe import Recipe
+
+try:
+    import fcntl
+except ImportError:  # where there are no such locks (Windows), nothing is claimed
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["changes", "claimed", "create", "finish", "found"]
 
@@ -76,12 +80,16 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         ValueError: another process is training there.
     """
+    if fcntl is None:
+        yield
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is training in {folder}; wait for it, or give another folder") from None
         yield
-    except BlockingIOError:
-        raise ValueError(f"another process is training in {folder}; wait for it, or give another folder") from None
     finally:
         os.close(handle)
 

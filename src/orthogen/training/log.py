@@ -5,6 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ class JsonLines(Sink):
         self._file = path.open("a", encoding="utf-8")
 
     @staticmethod
-    def _images(line: str) -> float:
+    def _images(line: str) -> int | float:
         """The images of a line; infinitely many where it is no whole line."""
         try:
             return json.loads(line)["images"] if line.endswith("\n") else math.inf
@@ -164,8 +165,11 @@ class WandB(Sink):
     def __init__(self, folder: Path, images: int, config: Mapping[str, Any]) -> None:
         import wandb
 
+        # the same folder, begun at the same time, is the same run; another one of that name is not
+        name = folder.resolve().name
+        digest = blake2b(f"{folder.resolve()} {config['started']}".encode(), digest_size=6).hexdigest()
         self._run = wandb.init(
-            project="orthogen", name=folder.name, dir=str(folder), config=dict(config), id=folder.name, resume="allow"
+            project="orthogen", name=name, id=digest, resume="allow", dir=str(folder), config=dict(config)
         )
 
     def write(self, values: Line) -> None:

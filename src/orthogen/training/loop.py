@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from orthogen.checkpoints.run_folder import Run
+from orthogen.checkpoints.run_folder import Checkpoint, Run
 from orthogen.core.rng import private
 from orthogen.training.checkpoint import restore
 from orthogen.training.distributed import Processes, join
 from orthogen.training.feed import Feed
-from orthogen.training.folder import changes, create, found
+from orthogen.training.folder import changes, claimed, create, found
 from orthogen.training.log import SINKS, Caller, JsonLines, Line, Sink, check_sinks
 from orthogen.training.progress import Reporter
 from orthogen.training.recipe import Recipe
@@ -61,8 +61,16 @@ def train(
     processes = join(device)
     _check_parts(recipe, processes)
     with _own_randomness(processes.device), ExitStack() as stack:
-        run = processes.first(lambda: found(folder, recipe))
-        start = processes.first(lambda: run.newest if run else None)
+
+        def claim(run: Run) -> Run:
+            stack.enter_context(claimed(folder))
+            return run
+
+        def look() -> tuple[Run | None, Checkpoint | None]:
+            run = found(folder, recipe)
+            return (claim(run), run.newest) if run else (None, None)
+
+        run, start = processes.first(look)
         images = recipe.data.open()
         feed = stack.enter_context(Feed(images, recipe.batch, recipe.seed, processes))
         state = State(recipe, images, processes)
@@ -72,7 +80,7 @@ def train(
         sinks: list[Sink] = [reporter]
         stack.callback(lambda: [sink.close() for sink in sinks])
         if run is None:
-            run = processes.first(lambda: create(folder, recipe, processes))
+            run = processes.first(lambda: claim(create(folder, recipe, processes)))
         elif moved := changes(run, processes):
             reporter.say(f"{folder} was begun with {moved}: its numbers may differ in the last digits from here on")
         if processes.rank == 0:

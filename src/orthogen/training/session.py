@@ -4,7 +4,7 @@ import errno
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from orthogen.checkpoints.run_folder import Checkpoint, Run
@@ -48,6 +48,12 @@ class Session:
     reporter: Reporter
     log_every: int
     keep: int
+    _began: float = field(init=False)  # on the monotonic clock, as if the run had never been interrupted
+    _line: tuple[int, float] = field(init=False)  # images and seconds at the last line of the log
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic() - self.state.seconds
+        self._line = self.state.images, self.state.seconds
 
     def go(self) -> Run:
         """Take steps; after each, log, draw samples and write a checkpoint where it is time. Returns the run."""
@@ -55,8 +61,6 @@ class Session:
         if state.images:
             what = "continues" if state.images < end else "is complete"
             self.reporter.say(f"{self.run.folder} {what} at image {state.images:,} of {end:,}")
-        self._began = time.monotonic() - state.seconds
-        self._line = state.images, state.seconds
         with Interrupt() as interrupt, self._room():
             while state.images < end:
                 before = state.images

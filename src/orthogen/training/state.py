@@ -55,26 +55,16 @@ class State:
         self.average = Average(self.networks["generator"], recipe.ema)
         self.generator = recipe.model.adapt(self.networks["generator"])
         self.memories = self._remember(images)
-        objective = recipe.objective
         self.maps = {
             name: probe(self.generator, term.layers)
-            for name, term in objective.terms.items()
+            for name, term in recipe.objective.terms.items()
             if isinstance(term.penalty, LatentPenalty)
         }
-        rules = {name: rule.bind(self.networks["generator"]) for name, rule in objective.rules.items()}
-        mine: dict[bool, dict[str, nn.Module]] = {False: {}, True: {}}
-        for name, memory in self.memories.items():
-            mine[isinstance(objective.terms[name].penalty, CriticPenalty)][name] = memory
-        self.players = {
-            "generator": Player(
-                "generator", self.networks["generator"], mine[False], recipe.generator_optimizer, recipe.clip, rules
-            ),
-            "critic": Player("critic", self.critic, mine[True], recipe.critic_optimizer, recipe.clip),
-        }
+        self.players = self._seat_players()
         modules = (self.networks, self.memories)
         self.buffers = [x for module in modules for x in module.buffers() if x.is_floating_point()]
-        processes.agree([*self.networks.state_dict().values(), *self.memories.state_dict().values()])
-        processes.agree(self.average.module.state_dict().values())
+        for module in (*modules, self.average.module):
+            processes.agree(module.state_dict().values())
         self.images, self.seconds, self.meter = 0, 0.0, Meter(processes)
         # latents are drawn by all processes alike, and shared out; what else is drawn, each draws for itself
         self.shared, self.own = Rngs(recipe.seed), Rngs(recipe.seed, processes.rank)
@@ -108,6 +98,17 @@ class State:
         _memory_names(terms)
         found = {name: term.penalty.init(self.generator, images) for name, term in terms.items()}
         return nn.ModuleDict({name: x for name, x in found.items() if x is not None}).to(self.processes.device)
+
+    def _seat_players(self) -> dict[str, Player]:
+        recipe, network = self.recipe, self.networks["generator"]
+        rules = {name: rule.bind(network) for name, rule in recipe.objective.rules.items()}
+        critics = {n for n, term in recipe.objective.terms.items() if isinstance(term.penalty, CriticPenalty)}
+        of_critic = {name: memory for name, memory in self.memories.items() if name in critics}
+        others = {name: memory for name, memory in self.memories.items() if name not in critics}
+        return {
+            "generator": Player("generator", network, others, recipe.generator_optimizer, recipe.clip, rules),
+            "critic": Player("critic", self.critic, of_critic, recipe.critic_optimizer, recipe.clip),
+        }
 
     @property
     def step(self) -> int:

@@ -1,0 +1,197 @@
+"""Single passes through a generator that is watched at some layers, and what trying tells about its passes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from orthogen.core.generator import Generator, first_tensor
+from orthogen.core.untouched import Untouched, untouched
+
+__all__ = ["OUTPUT", "Behavior", "Host"]
+
+OUTPUT = "output"  # the name of the image among the layers
+
+
+class _Enough(BaseException):
+    """Stops a forward pass. Not an Exception, so that no ``except Exception`` on the way catches it."""
+
+
+class _BatchError(ValueError):
+    """A pass gave another number of rows than it got."""
+
+
+@dataclass(frozen=True)
+class Behavior:
+    """What a module does in its present mode, found by trying (`Host.behavior`).
+
+    Attributes:
+        ends: for each hooked layer, how many calls of hooked layers one pass has made when its last one is done.
+        overwritten: layers whose output a later in-place operation changes.
+        separable: samples do not see each other, so passes may be merged and split.
+        repeatable: a pass depends on latents and conditions only; no dropout, noise or power iteration.
+    """
+
+    ends: Mapping[str, int]
+    overwritten: frozenset[str]
+    separable: bool
+    repeatable: bool
+
+
+_BEHAVIORS: WeakKeyDictionary[nn.Module, dict[Any, Behavior]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class _Hook:
+    """A forward hook that shows what a layer returned."""
+
+    name: str
+    see: Callable[[str, Tensor], None]
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.see(self.name, first_tensor(output, f"layer {self.name!r}"))
+
+
+@dataclass
+class _Sight:
+    """Keeps the last output of each layer, and ends the pass with call number ``end`` (0: it goes on)."""
+
+    seen: dict[str, Tensor]
+    overwritten: frozenset[str]
+    end: int
+    calls: int = 0
+
+    def __call__(self, name: str, output: Tensor) -> None:
+        self.calls += 1
+        self.seen[name] = output.clone() if name in self.overwritten else output
+        if self.calls == self.end:
+            raise _Enough
+
+
+class Host:
+    """A generator with the layers to capture: runs single passes, inside a session that leaves no trace."""
+
+    def __init__(self, generator: Generator, layers: tuple[str, ...]) -> None:
+        modules = dict(generator.module.named_modules())
+        for name in layers:
+            if name not in modules and name != OUTPUT:
+                near = get_close_matches(name, modules, n=3, cutoff=0.3) or [n for n in modules if n][:3]
+                raise ValueError(f"no layer is called {name!r}; nearest: {', '.join(near)} (all: generator.layers)")
+        self.generator = generator
+        self.layers = layers or (OUTPUT,)
+        self.hooked = {name: modules[name] for name in self.layers if name in modules}
+        self._session: Untouched | None = None
+        self._tried: dict[Any, Behavior] = {}  # during the session
+
+    @contextmanager
+    def session(self) -> Iterator[Untouched]:
+        """Leave no trace; sessions inside this one join it."""
+        if self._session is not None:
+            yield self._session
+            return
+        with untouched(self.generator.module, self.generator.device) as session:
+            self._session = session
+            try:
+                yield session
+            finally:
+                self._session = None
+                self._tried.clear()
+
+    def _forward(
+        self, z: Tensor, conditions: Mapping[str, Tensor], see: Callable[[str, Tensor], None]
+    ) -> Tensor | None:
+        """The image of one pass, which shows each output of a hooked layer to ``see``; None if that stops it."""
+        handles = [module.register_forward_hook(_Hook(name, see)) for name, module in self.hooked.items()]
+        try:
+            return self.generator(z, **conditions)
+        except _Enough:
+            return None
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def run(
+        self, z: Tensor, conditions: Mapping[str, Tensor], behavior: Behavior, layers: tuple[str, ...]
+    ) -> tuple[Tensor, ...]:
+        """The activations of one pass over exactly these rows, which goes no deeper than these layers."""
+        seen: dict[str, Tensor] = {}
+        wants_image = any(name not in self.hooked for name in layers)
+        end = max((behavior.ends.get(name, 0) for name in layers), default=0)
+        see = _Sight(seen, behavior.overwritten, 0 if wants_image else end)
+        image = self._forward(z, conditions, see)
+        if wants_image and image is not None:
+            seen[OUTPUT] = image
+        for name in layers:
+            if name not in seen:
+                raise ValueError(f"layer {name!r} is not reached by the generator's forward pass")
+            _check_rows(name, seen[name], len(z))
+        return tuple(seen[name] for name in layers)
+
+    def behavior(self, z: Tensor, conditions: Mapping[str, Tensor]) -> Behavior:
+        """What the module does in its present mode, tried once per mode on the first latents met."""
+        kind = (tuple(conditions), z.dtype)
+        if kind not in self._tried:
+            module, call = self.generator.module, self.generator.call
+            modes = tuple(part.training for part in module.modules())
+            key = (kind, modes, self.layers, z.device, getattr(call, "__code__", type(call)))
+            known = _BEHAVIORS.setdefault(module, {})
+            if key not in known:
+                known[key] = self._try(z, conditions)
+            if self._session is None:
+                return known[key]
+            self._tried[kind] = known[key]  # the mode does not change within a session
+        return self._tried[kind]
+
+    @torch.no_grad()
+    def _try(self, z: Tensor, conditions: Mapping[str, Tensor]) -> Behavior:
+        z = z.detach()
+        outputs: list[tuple[str, Tensor, int]] = []
+        with self.session() as session:
+            session.rewind()
+            # the whole pass, to the end: which calls are there, and what is overwritten after it was seen?
+            self._forward(z, conditions, lambda name, x: outputs.append((name, x, x._version)))
+            overwritten = frozenset(name for name, x, version in outputs if x._version != version)
+            ends = {name: count for count, (name, _, _) in enumerate(outputs, start=1)}
+            found = Behavior(ends, overwritten, separable=False, repeatable=False)
+
+            session.rewind()
+            first = self.run(z, conditions, found, self.layers)
+            session.redraw()
+            again = self.run(z, conditions, found, self.layers)
+            repeatable = not session.power_iterating and all(map(torch.equal, first, again))
+
+            two = torch.cat([z[:1], z[-1:] if len(z) > 1 else 0.5 - z])
+            fixed = {name: value[[0, -1]] for name, value in conditions.items()}
+            try:
+                session.rewind()
+                together = self.run(two, fixed, found, self.layers)
+                separable = True
+                for row in (0, 1):
+                    session.rewind()
+                    one = {name: value[[row]] for name, value in fixed.items()}
+                    alone = self.run(two[[row]], one, found, self.layers)
+                    separable = separable and all(_same(a[0], b[row]) for a, b in zip(alone, together, strict=True))
+            except _BatchError:
+                raise
+            except Exception:  # batch statistics refuse a single sample: then passes are exact batches
+                separable = False
+        return replace(found, separable=separable, repeatable=repeatable)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Equal up to the rounding that another batch size brings."""
+    tolerance = 1e-8 if a.dtype == torch.float64 else 1e-4
+    return bool(((a - b).abs() <= tolerance * (b.abs().max() + 1e-30)).all())
+
+
+def _check_rows(name: str, output: Tensor, rows: int) -> None:
+    if output.ndim == 0 or output.shape[0] != rows:
+        got = output.shape[0] if output.ndim else "no"
+        raise _BatchError(
+            f"{name!r} has {got} rows for {rows} latents; if `call` closes over labels, hand them to og.given instead"
+        )
