@@ -109,7 +109,8 @@ def offered(tree: ast.Module) -> tuple[list[str] | None, set[str], bool]:
     start = 1 if ast.get_docstring(tree) is not None else 0
     for node in tree.body[start:]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
-            first = all(isinstance(n, ast.Import | ast.ImportFrom) for n in tree.body[start : tree.body.index(node)])
+            before = tree.body[start : tree.body.index(node)]
+            first = all(isinstance(n, ast.Import | ast.ImportFrom | ast.Try) for n in before)  # try: an optional import
             return ast.literal_eval(node.value), public, first
     return None, public, True
 

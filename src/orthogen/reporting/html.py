@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import orthogen
+from orthogen import __version__
 from orthogen.checkpoints import load
 from orthogen.core.directions import Directions
 from orthogen.core.files import write_atomically
@@ -113,7 +113,7 @@ def report(
         charts=charts(records),
         settings=compare([run.recipe for run in records]),
         about=compare([run.about for run in records]),
-        version=orthogen.__version__,
+        version=__version__,
     )
     if to is None:
         first = Path(os.path.normpath(records[0].path))

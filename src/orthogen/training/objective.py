@@ -62,7 +62,7 @@ class Objective:
     Attributes:
         loss: the adversarial loss of critic and generator.
         terms: penalties by the name under which they are logged and their state is kept.
-        rules: what happens between backward and step, by name.
+        rules: what happens between the generator's backward pass and its optimizer's step, by name.
     """
 
     loss: AdversarialLoss = field(default_factory=Wasserstein)

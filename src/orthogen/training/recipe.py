@@ -53,8 +53,8 @@ class Recipe:
         ema: half-life of the generator's weight average, in images; 0 for no average.
         precision: of the networks in the adversarial part; penalties are always float32.
         seed: of initialization, data order, latents and probes.
-        checkpoint_every: images between checkpoints.
-        sample_every: images between sample grids.
+        checkpoint_every: images between checkpoints; 0 for one at the end alone.
+        sample_every: images between sample grids; 0 for one at the end alone.
         claims: numbers of the paper.
         departures: where paper, released code and this recipe differ, in sentences.
         metrics: names of metrics that `measure` runs by default.
