@@ -56,7 +56,7 @@ class ByHand:
     """What a person would write for this one run, and nothing else."""
 
     def __init__(self, recipe: og.Recipe) -> None:
-        self.recipe, self.batch = recipe, recipe.batch
+        self.batch, self.dim = recipe.batch, recipe.model.latent.dim
         built = recipe.model.build()
         self.generator, self.critic = built["generator"], built["critic"]
         self.average = deepcopy(self.generator)
@@ -80,7 +80,7 @@ class ByHand:
         """Critic, generator, average."""
         real = self.next_images()
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            fake = self.generator(torch.randn(self.batch, 6))
+            fake = self.generator(torch.randn(self.batch, self.dim))
         with torch.autocast("cpu", torch.bfloat16):
             on_real, on_fake = self.critic(real), self.critic(fake)
         on_real, on_fake = on_real.float(), on_fake.float()
@@ -93,7 +93,7 @@ class ByHand:
         self.critic_adam.step()
         self.critic.requires_grad_(False)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = self.critic(self.generator(torch.randn(self.batch, 6)))
+            logits = self.critic(self.generator(torch.randn(self.batch, self.dim)))
         loss = softplus(-logits.float()).mean()
         self.generator_adam.zero_grad()
         loss.backward()

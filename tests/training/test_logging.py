@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import orthogen as og
 from orthogen.training.distributed import Processes
-from orthogen.training.log import JsonLines, Meter
+from orthogen.training.log import JsonLines
+from orthogen.training.meter import Meter
 from orthogen.training.progress import Reporter
 from tiny_gan import everything, recipe
 

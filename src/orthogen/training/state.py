@@ -13,7 +13,7 @@ from orthogen.core.rng import Rngs, generator, private
 from orthogen.core.shapes import Float
 from orthogen.training.distributed import Processes
 from orthogen.training.ema import Average
-from orthogen.training.log import Meter
+from orthogen.training.meter import Meter
 from orthogen.training.objective import Term
 from orthogen.training.player import Player
 from orthogen.training.recipe import Recipe
