@@ -26,15 +26,18 @@ def demo(folder: Path, images: int | None = None, device: str | None = None) -> 
     Returns:
         A line that says where the page is.
     """
+    from PIL import Image
     from rich.console import Console
 
     from orthogen import recipes
     from orthogen.cli.together import train_together
+    from orthogen.core.files import write_atomically
     from orthogen.evaluation import measure
     from orthogen.metrics.activeness import Activeness
     from orthogen.metrics.mig import Mig
     from orthogen.metrics.penalty_value import PenaltyValue
     from orthogen.regularizers.orojar import OroJaR
+    from orthogen.reporting import montage
     from orthogen.reporting.html import report
     from orthogen.reporting.traversal import traverse
 
@@ -49,6 +52,9 @@ def demo(folder: Path, images: int | None = None, device: str | None = None) -> 
     say("2/3  moving one latent component at a time")
     for run in runs:
         traverse(run)
+    sheets = [Image.open(run / "traversals" / "coordinates.png") for run in runs]
+    picture = montage.beside(sheets, ["plain", "with OroJaR"])
+    write_atomically(folder / "traversals.png", montage.png(picture))
     say("3/3  measuring both against the true factors")
     penalty = PenaltyValue(OroJaR(normalize="numel"), layers=pair[1].objective.terms["orojar"].layers)
     for run in runs:

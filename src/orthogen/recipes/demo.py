@@ -29,7 +29,7 @@ def plain() -> Recipe:
         ),
         data=Shapes3d(resolution=32, varying=("floor_hue", "wall_hue", "object_hue", "scale")),
         objective=Objective(NonSaturating(), {"r1": Term(R1(gamma=0.1), every=16)}),
-        images=64_000,
+        images=80_000,
         batch=64,
         generator_optimizer=Adam(1.5e-3, (0.0, 0.99)),
         critic_optimizer=Adam(1.5e-3, (0.0, 0.99)),

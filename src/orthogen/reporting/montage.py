@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from orthogen.core.shapes import UInt8
 
-__all__ = ["fit", "grid", "png", "sheet", "signed"]
+__all__ = ["beside", "fit", "grid", "png", "sheet", "signed"]
 
 PAPER = (255, 255, 255)
 INK = (31, 35, 40)
@@ -77,6 +77,25 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
         if text == "…":
             break
     return text
+
+
+def beside(sheets: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image:
+    """Sheets side by side, each under its title.
+
+    Example:
+        >>> blank = Image.new("RGB", (200, 100))
+        >>> beside([blank, blank], ["plain", "regularized"]).size
+        (400, 130)
+    """
+    top = TEXT + 17
+    size = (sum(sheet.width for sheet in sheets), max(sheet.height for sheet in sheets) + top)
+    page, x = Image.new("RGB", size, PAPER), 0
+    pen, font = ImageDraw.Draw(page), ImageFont.truetype(FONT, TEXT + 2)
+    for sheet, title in zip(sheets, titles, strict=True):
+        page.paste(sheet, (x, top))
+        pen.text((x + sheet.width / 2, MARGIN), title, fill=INK, font=font, anchor="mt")
+        x += sheet.width
+    return page
 
 
 def sheet(
