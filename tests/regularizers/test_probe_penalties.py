@@ -264,6 +264,19 @@ def test_a_shared_base_pass_changes_neither_value_nor_gradient(method):
             torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-10)
 
 
+@pytest.mark.parametrize("method", [og.HessianPenalty, og.OroJaR])
+@pytest.mark.parametrize("reduction", ["max", "mean"])
+def test_small_passes_change_neither_value_nor_gradient(method, reduction):
+    G, at = HOSTS["mlp"].build(torch.float64)
+    z, v = torch.randn(13, 4, dtype=torch.float64), torch.randn(2, 13, 4, dtype=torch.float64).sign()
+    plain = method(reduction=reduction)(at(13), z, probes=v)
+    small = method(reduction=reduction, derivative=og.FiniteDifference(max_batch=11))(at(13), z, probes=v)
+    torch.testing.assert_close(plain, small, rtol=1e-9, atol=1e-12)
+    parameters = list(G.module[0].parameters())
+    for a, b in zip(torch.autograd.grad(plain, parameters), torch.autograd.grad(small, parameters), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-10)
+
+
 def test_normalizing_by_size_is_the_documented_change_of_weight():
     z, v = torch.randn(3, 4, dtype=torch.float64), torch.randn(2, 3, 4, dtype=torch.float64).sign()
     f = mapping(lambda z: torch.tanh(z @ torch.ones(4, 9, dtype=z.dtype)).view(-1, 1, 3, 3), dim=4)

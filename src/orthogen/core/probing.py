@@ -122,14 +122,15 @@ class ProbePenalty(LatentPenalty):
             raise ValueError(f"layer_weights names {sorted(unknown)}; the map has {list(f.layers)}")
         reduce = torch.amax if self.reduction == "max" else torch.mean
         with f.session():
-            parts = [(f.layers, torch.arange(len(z), device=z.device))]
+            everything = torch.arange(len(z), device=z.device)
+            parts = [(f.layers, everything)]
             search = self.reduction == "max" and self.derivative.searchable and torch.is_grad_enabled()
             if search and len(z) > 1 and f.separable(z):
                 parts = self._largest(f, z.detach(), probes)
             terms: dict[str, Tensor] = {}
             for layers, index in parts:
-                part = f if len(index) == len(z) else f.only(layers).take(index)
-                variances = self._variances(part, z[index], probes[:, index])
+                part = f if index is everything else f.only(layers).take(index)
+                variances = self._in_groups(part, z[index], probes[:, index])
                 terms.update((name, reduce(x)) for name, x in zip(layers, variances, strict=True))
         return {name: terms[name] for name in f.layers}
 
@@ -140,6 +141,15 @@ class ProbePenalty(LatentPenalty):
             expected = f"(k >= 2, {', '.join(map(str, z.shape))})"
             raise ValueError(f"probes have shape {tuple(probes.shape)}; {expected} is needed for these latents")
         return probes.to(z)
+
+    def _in_groups(self, f: LatentMap, z: Tensor, probes: Tensor) -> list[Tensor]:
+        """The variances, of a few samples at a time where all passes together are more than ``max_batch`` rows."""
+        most = self.derivative.max_batch
+        if most is None or (2 * len(probes) + 1) * len(z) <= most or not f.separable(z):
+            return self._variances(f, z, probes)
+        groups = torch.arange(len(z), device=z.device).split(max(1, most // (2 * len(probes) + 1)))
+        parts = [self._variances(f.take(index), z[index], probes[:, index]) for index in groups]
+        return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
     def _variances(self, f: LatentMap, z: Tensor, probes: Tensor) -> list[Tensor]:
         """Per layer the variance over probes, ``(batch, ...)``."""
