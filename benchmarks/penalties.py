@@ -3,8 +3,8 @@
 The transcription makes 2k + 1 (or k + 1) separate passes over the whole batch with gradients, as the released code
 does. Both run on the simple GAN at 64 px, regularized on the convolution outputs of blocks 0 to 3, in one process, in
 turn; each figure is the median ratio of several rounds. The transcription runs twice: on our network, and on the same
-with torch's instance norm, as released. "Base known" is our penalty where the activations at z are handed in, with
-their graph, from a pass that was made anyway. Targets: at least 2.0x at batch 16 and 2.8x at batch 64 for the maximum,
+with torch's instance norm, as released. "Base known" is our penalty where the activations at z are handed in from a
+pass that was made anyway. Targets: at least 2.0x at batch 16 and 2.8x at batch 64 for the maximum,
 and no slower in any other mode but ``Exact``.
 
     python benchmarks/penalties.py [--threads 2] [--rounds 7] [--quick]

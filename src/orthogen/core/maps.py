@@ -112,6 +112,10 @@ class LatentMap:
         wide = all(x.dtype in (torch.float32, torch.float64) for x in activations)
         return replace(self, _known=(z, tuple(activations))) if wide and self._behavior(z).repeatable else self
 
+    def forget(self) -> "LatentMap":
+        """The map without the activations remembered by `at`."""
+        return replace(self, _known=None)
+
     def known(self, z: Float[Tensor, "batch dim"]) -> tuple[Tensor, ...] | None:
         """The activations remembered by `at`, if they belong to these latents and still hold in the module's mode."""
         if self._known is None or self._known[0].shape != z.shape:

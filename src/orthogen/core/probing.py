@@ -129,7 +129,8 @@ class ProbePenalty(LatentPenalty):
                 parts = self._largest(f, z.detach(), probes)
             terms: dict[str, Tensor] = {}
             for layers, index in parts:
-                part = f if index is everything else f.only(layers).take(index)
+                # a winner's base activations are made anew: backward through known ones would take the whole batch
+                part = f if index is everything else f.forget().only(layers).take(index)
                 variances = self._in_groups(part, z[index], probes[:, index])
                 terms.update((name, reduce(x)) for name, x in zip(layers, variances, strict=True))
         return {name: terms[name] for name in f.layers}
