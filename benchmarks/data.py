@@ -1,6 +1,6 @@
 """Frames drawn in a second of one core's time, in batches of 128, medians of several rounds.
 
-Issue's targets at 64 px: 20,000 for Sprites, 500 for Shapes3d. The rates are in processor time, which other programs on
+Targets at 64 px: 20,000 for Sprites, 500 for Shapes3d. The rates are in processor time, which other programs on
 the machine disturb less than wall-clock time. Shapes3d ray-casts each of its 480 geometries once, when it first meets
 it: "cold" counts that in, over the first 480 geometries; "warm" is every later frame.
 

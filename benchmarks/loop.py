@@ -3,7 +3,7 @@
 Both train the demo's networks (32 px, bf16 autocast) with the non-saturating loss, R1 every 16 steps and an average of
 the weights, on images in memory, in one process, in turn: whenever `train` logs, the other loop takes as many steps.
 Fetching, logging and progress count as `train`'s cost; sample grids and checkpoints do not happen here. The figure is
-the median ratio of times over the rounds. Issue's target: at most 1.03.
+the median ratio of times over the rounds. Target: at most 1.03.
 
     python benchmarks/loop.py [--threads 2] [--rounds 15] [--steps 16] [--batch 64]
 """

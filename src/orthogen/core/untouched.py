@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-__all__ = ["Untouched", "untouched"]
+__all__ = ["Untouched", "evaluating", "untouched"]
 
 
 def _power_iterating(module: nn.Module) -> list[nn.Module]:
@@ -115,3 +115,24 @@ def untouched(module: nn.Module, device: torch.device) -> Iterator[Untouched]:
         for part in host.power_iterating:
             part.training = True
         host.restore()
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode inside the block, and each part in its own mode after it.
+
+    Example:
+        >>> net = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+        >>> with evaluating(net):
+        ...     net[0].training
+        False
+        >>> net[0].training, net[1].training
+        (True, False)
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training

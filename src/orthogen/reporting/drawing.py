@@ -1,16 +1,16 @@
 """Drawing traversals: what a generator gives while its latent moves along one direction at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.images import to_uint8
 from orthogen.core.shapes import Float, UInt8
+from orthogen.core.untouched import evaluating
 from orthogen.reporting.paths import Number, check_mode, linear, moved
 
 __all__ = ["basis_of", "reach", "traversal"]
@@ -45,18 +45,6 @@ def reach(generator: Generator, extent: Number | Sequence[Number] | None) -> tup
     if len(ends) != 2 or not ends[0] < ends[1]:
         raise ValueError(f"extent={extent}: give one positive number, or two with the first below the second")
     return float(ends[0]), float(ends[1])
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode within, each part's own mode after: no picture may depend on the others drawn with it."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 @torch.no_grad()
@@ -110,7 +98,7 @@ def traversal(
     check_mode(q, mode)
     shape = (len(q), len(z), len(a))
     drawn = []
-    with _evaluating(generator.module):
+    with evaluating(generator.module):
         for part in torch.arange(len(q) * len(z) * len(a), device=z.device).split(max_batch):
             d, sample, step = torch.unravel_index(part, shape)
             rows = {name: value[sample.to(value.device)] for name, value in (conditions or {}).items()}

@@ -2,21 +2,20 @@
 
 import io
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from orthogen.core.files import write_atomically
 from orthogen.core.generator import Generator
 from orthogen.core.images import to_uint8
 from orthogen.core.rng import generator
 from orthogen.core.shapes import Float, UInt8
+from orthogen.core.untouched import evaluating
 
-__all__ = ["evaluating", "grid", "write_samples"]
+__all__ = ["grid", "write_samples"]
 
 COUNT, AT_ONCE = 64, 16
 
@@ -34,18 +33,6 @@ def grid(images: Float[Tensor, "n c h w"]) -> UInt8[Tensor, "height width c"]:
     sheet = torch.full((rows * columns, c, h, w), -1.0)
     sheet[:n] = images
     return to_uint8(sheet.view(rows, columns, c, h, w).permute(0, 3, 1, 4, 2).reshape(1, rows * h, columns * w, c))[0]
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """The module in eval mode inside the block, and every part in its own mode after it."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 @torch.no_grad()

@@ -11,13 +11,13 @@ from orthogen.core.kinds import CriticPenalty, ImageSet, LatentPenalty
 from orthogen.core.maps import probe
 from orthogen.core.rng import Rngs, generator, private
 from orthogen.core.shapes import Float
+from orthogen.core.untouched import evaluating
 from orthogen.training.distributed import Processes
 from orthogen.training.ema import Average
 from orthogen.training.meter import Meter
 from orthogen.training.objective import Term
 from orthogen.training.player import Player
 from orthogen.training.recipe import Recipe
-from orthogen.training.samples import evaluating
 
 __all__ = ["State"]
 
