@@ -5,7 +5,7 @@ does. Both run on the simple GAN at 64 px, regularized on the convolution output
 turn; each figure is the median ratio of several rounds. The transcription runs twice: on our network, and on the same
 with torch's instance norm, as released. "Base known" is our penalty where the activations at z are handed in from a
 pass that was made anyway. Targets: at least 2.0x at batch 16 and 2.8x at batch 64 for the maximum,
-and no slower in any other mode but ``Exact``.
+and no slower for the mean; ``max_batch`` caps memory and ``Exact`` is another penalty, so both may be.
 
     python benchmarks/penalties.py [--threads 2] [--rounds 7] [--quick]
 """
@@ -136,7 +136,7 @@ def main() -> None:
                 ("max", method(), {16: 2.0, 64: 2.8}.get(batch)),
                 *([("max, base known", method(), None)] if method is og.OroJaR else []),
                 ("mean", method(reduction="mean"), 1.0),
-                ("mean, max_batch=16", method(reduction="mean", derivative=og.FiniteDifference(max_batch=16)), 1.0),
+                ("mean, max_batch=16", method(reduction="mean", derivative=og.FiniteDifference(max_batch=16)), None),
             ]
             if method is og.OroJaR and batch <= 16:  # for the other, the first two blocks are affine: refused
                 cases.append(("mean, exact", method(reduction="mean", derivative=og.Exact()), None))

@@ -22,7 +22,6 @@ Order = Literal[1, 2]
 class Derivative(ABC):
     """A way to differentiate a map along vectors."""
 
-    max_batch: int | None  # most rows of one forward pass, if samples do not see each other; None: the device decides
     searchable: bool  # whether it is cheap without gradients, so that a maximum may be searched first
 
     @abstractmethod
@@ -175,7 +174,6 @@ class Exact(Derivative):
     """
 
     searchable = False
-    max_batch = None
 
     def along(
         self,

@@ -131,7 +131,7 @@ class ProbePenalty(LatentPenalty):
             for layers, index in parts:
                 # a winner's base activations are made anew: backward through known ones would take the whole batch
                 part = f if index is everything else f.forget().only(layers).take(index)
-                variances = self._in_groups(part, z[index], probes[:, index])
+                variances = self._variances(part, z[index], probes[:, index])
                 terms.update((name, reduce(x)) for name, x in zip(layers, variances, strict=True))
         return {name: terms[name] for name in f.layers}
 
@@ -142,15 +142,6 @@ class ProbePenalty(LatentPenalty):
             expected = f"(k >= 2, {', '.join(map(str, z.shape))})"
             raise ValueError(f"probes have shape {tuple(probes.shape)}; {expected} is needed for these latents")
         return probes.to(z)
-
-    def _in_groups(self, f: LatentMap, z: Tensor, probes: Tensor) -> list[Tensor]:
-        """The variances, of a few samples at a time where all passes together are more than ``max_batch`` rows."""
-        most = self.derivative.max_batch
-        if most is None or (2 * len(probes) + 1) * len(z) <= most or not f.separable(z):
-            return self._variances(f, z, probes)
-        groups = torch.arange(len(z), device=z.device).split(max(1, most // (2 * len(probes) + 1)))
-        parts = [self._variances(f.take(index), z[index], probes[:, index]) for index in groups]
-        return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
     def _variances(self, f: LatentMap, z: Tensor, probes: Tensor) -> list[Tensor]:
         """Per layer the variance over probes, ``(batch, ...)``."""
