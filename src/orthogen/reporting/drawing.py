@@ -84,7 +84,7 @@ def traversal(
 
     Example:
         >>> import orthogen as og
-        >>> G = og.adapt(nn.Unflatten(1, (1, 2, 2)), og.Normal(4))
+        >>> G = og.adapt(torch.nn.Unflatten(1, (1, 2, 2)), og.Normal(4))
         >>> traversal(G, n=2, steps=3, extent=1.0).shape
         torch.Size([4, 2, 3, 1, 2, 2])
     """
