@@ -69,8 +69,11 @@ class Directions:
         """Read what `save` wrote.
 
         Raises:
+            FileNotFoundError: there is no such file.
             ValueError: the file is no directions file of ours.
         """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path} does not exist; give a directions file (written by Directions.save)")
         try:
             with safe_open(str(path), framework="pt") as file:
                 about = json.loads((file.metadata() or {})["orthogen.directions"])
