@@ -258,6 +258,38 @@ def test_with_a_penalty_of_ones_own(here):
     assert any("calm_images" in line for line in lines)
 
 
+def test_a_run_of_a_model_of_ones_own_is_read_with_its_file(here):
+    Path("net.py").write_text(
+        textwrap.dedent('''
+        """A generator of one's own."""
+        from dataclasses import dataclass, field, replace
+        import orthogen as og
+        from orthogen import recipes
+        from orthogen.core.kinds import Model
+
+        @dataclass(frozen=True)
+        class Mine(Model):
+            latent: og.Normal = field(default_factory=lambda: og.Normal(3))
+
+            def build(self):
+                return og.SimpleGan(self.latent, resolution=16, width=0.02).build()
+
+        def small():
+            recipe = recipes.build("plain.sprites_small")
+            return replace(recipe, name="net.small", model=Mine(), data=og.Sprites(16), images=64, decay_from=None)
+        ''')
+    )
+    assert main(["train", "net.py:small", "--name", "own", "--device", "cpu"]) == 0
+    command = [sys.executable, "-m", "orthogen", "sample", "runs/own", "-n", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    bare = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert bare.returncode == 2
+    assert "orthogen_user_net" in bare.stderr
+    told = subprocess.run([*command, "--with", "net.py"], capture_output=True, text=True, env=environment)
+    assert told.returncode == 0, told.stderr
+    assert Path("runs/own/samples.png").is_file()
+
+
 def test_ctrl_c_says_how_to_go_on(here):
     command = [sys.executable, "-m", "orthogen", "train", "mine.py:tiny", "--images", "10000000", "--device", "cpu"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

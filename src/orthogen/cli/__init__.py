@@ -42,8 +42,12 @@ def _parser() -> _Parser:
     def device(p: argparse.ArgumentParser) -> None:
         p.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, ... (default: the best there is)")
 
+    def own(p: argparse.ArgumentParser) -> None:
+        p.add_argument("--with", metavar="FILE.py", dest="own", help="the file of yours that defines the run's model")
+
     def source(p: argparse.ArgumentParser) -> None:
         p.add_argument("source", metavar="RUN_OR_FILE", help="a run folder, or a checkpoint file")
+        own(p)
 
     p = verb("demo", "the five-minute tour: train with and without a regularizer, traverse, measure, report")
     p.add_argument("--run", default="runs/demo", metavar="FOLDER", help="where to write (default: runs/demo)")
@@ -105,6 +109,7 @@ def _parser() -> _Parser:
 
     p = verb("report", "one HTML file without outside resources; several runs stand side by side")
     p.add_argument("runs", nargs="+", metavar="RUN")
+    own(p)
     p.add_argument("--to", metavar="FILE.html", help="where to write (default: report.html in the first run)")
     return parser
 

@@ -11,6 +11,10 @@ __all__ = ["run"]
 
 def run(arguments: Namespace, rest: Sequence[str]) -> None:
     """Do what the verb says; ``rest`` holds the recipe's own options, for ``train``."""
+    if vars(arguments).get("own"):
+        from orthogen.core import catalogue
+
+        catalogue.load_file(arguments.own)  # so that a record of its classes can be rebuilt
     {
         "demo": _demo,
         "list": _list,
