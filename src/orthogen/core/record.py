@@ -52,9 +52,10 @@ def _class(name: str) -> type:
         for part in qualname.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"{name} is not there ({error}); the record needs another version, or a file of its own"
-        ) from error
+        needs = "another version of orthogen"
+        if module.startswith("orthogen_user_"):
+            needs = f"a file {module.removeprefix('orthogen_user_')}.py of yours (catalogue.load_file, or --with FILE.py)"
+        raise ValueError(f"{name} is not there ({error}); the record needs {needs}") from error
     # of that module, because a record must not reach other people's classes through what we import
     if not (isinstance(found, type) and dataclasses.is_dataclass(found) and found.__module__ == module):
         raise ValueError(f"{name} is not a dataclass of that module; a record may only name those")
