@@ -122,6 +122,13 @@ def test_exact_accepts_batch_norm_on_running_statistics_and_group_norm():
     assert og.OroJaR(derivative=og.Exact())(og.probe(og.adapt(net, og.Normal(4))), torch.randn(5, 4)).isfinite()
 
 
+def test_exact_refuses_for_the_probed_layers_alone_and_always_alike():
+    module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.LayerNorm(8), nn.Linear(8, 3))
+    f, z = og.probe(og.adapt(module, og.Normal(4)), ("1",)), torch.randn(5, 4)
+    values = [og.OroJaR(derivative=og.Exact())(f, z, rng=torch.Generator().manual_seed(0)) for _ in range(2)]
+    assert values[0] == values[1]
+
+
 def test_exact_refuses_a_second_derivative_that_is_identically_zero():
     net = nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(0.2), nn.Linear(8, 3))
     f = og.probe(og.adapt(net, og.Normal(4)), ("0", "output"))

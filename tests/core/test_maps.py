@@ -222,3 +222,77 @@ def test_names_are_those_of_the_users_module():
     G, _ = HOSTS["conditional"].build()
     assert set(G.layers) == {name for name, _ in G.module.named_modules() if name}
     assert probe(G, "norm.gain").layers == ("norm.gain",)
+
+
+# ------------------------------------------------------------------------------------ what trying must not be fooled by
+def net(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 8), *layers, nn.Linear(8, 4))
+
+
+def test_equal_latents_do_not_hide_batch_statistics():
+    blocks = [nn.Unflatten(1, (2, 2, 2)), nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Flatten(), nn.Tanh()]
+    f = og.probe(og.adapt(net(*blocks), og.Normal(4)))
+    assert not f.separable(torch.zeros(2, 4))
+
+
+def test_noise_of_strength_zero_and_rare_dropout_are_seen():
+    class Strength(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.strength = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x):
+            return x + self.strength * torch.randn_like(x)
+
+    for layer in (Strength(), nn.Dropout(1e-6)):
+        f = og.probe(og.adapt(net(layer), og.Normal(4)))
+        behavior = f._behavior(latents())
+        assert not behavior.separable
+        assert not behavior.repeatable
+
+
+def test_one_closure_is_not_taken_for_another():
+    module = net(nn.Tanh())
+
+    def made(mix):
+        return lambda m, z: m(z) - m(z).mean(0) if mix else m(z)
+
+    answers = [og.probe(og.adapt(module, og.Normal(4), call=made(mix))).separable(latents()) for mix in (False, True)]
+    assert answers == [True, False]
+
+
+def test_activations_of_another_mode_or_of_changed_latents_are_not_used():
+    module = net(nn.BatchNorm1d(8), nn.Tanh())
+    z = latents()
+    f = og.probe(og.adapt(module, og.Normal(4))).at(z)
+    assert f.known(z) is not None
+    module.eval()
+    assert f.known(z) is None
+    module.train()
+    z.add_(1)
+    assert f.known(z) is None
+
+
+def test_a_module_that_grows_is_tried_again():
+    class Growing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.depth, self.layer, self.last = 1, nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, z):
+            for _ in range(self.depth):
+                z = torch.tanh(self.layer(z))
+            return self.last(z)
+
+    module = Growing()
+    f, z = og.probe(og.adapt(module, og.Normal(4)), ("layer", "last")), latents()
+    before = f(z)
+    module.depth = 2
+    after = f(z)
+    torch.testing.assert_close(after[1], module(z))
+    torch.testing.assert_close(after[0], module.layer(torch.tanh(before[0])))
+
+
+def test_no_latents_are_refused_in_words():
+    with pytest.raises(ValueError, match="no latents were given"):
+        HOSTS["mlp"].build()[1](5)(torch.zeros(0, 4))

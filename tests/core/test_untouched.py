@@ -72,3 +72,33 @@ def test_a_shared_buffer_stays_shared_inside():
     with untouched(nn.ModuleList([a, b]), torch.device("cpu")) as host:
         host.rewind()
         assert a.running_mean is b.running_mean
+
+
+def test_plain_tensors_and_new_buffers_leave_no_trace():
+    class Moving(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.mean = nn.Linear(4, 4), torch.zeros(4)
+
+        def forward(self, z):
+            x = self.layer(z)
+            self.mean.mul_(0.9).add_(x.detach().mean(0))
+            self.register_buffer("seen", torch.tensor(len(z)))
+            return x + self.mean
+
+    module = Moving()
+    og.OroJaR()(og.probe(og.adapt(module, og.Normal(4))), torch.randn(3, 4)).backward()
+    assert module.mean.tolist() == [0.0] * 4
+    assert "seen" not in dict(module.named_buffers())
+
+
+def test_a_global_precision_switch_stays_global():
+    backends = torch.backends
+    before = backends.fp32_precision
+    try:
+        backends.fp32_precision = "tf32"
+        og.OroJaR()(og.probe(og.adapt(nn.Linear(4, 4), og.Normal(4))), torch.randn(3, 4))
+        backends.fp32_precision = before
+        assert backends.cuda.matmul.fp32_precision in ("none", "ieee")
+    finally:
+        backends.fp32_precision = before

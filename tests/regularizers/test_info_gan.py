@@ -75,3 +75,8 @@ def test_mistakes_are_told_in_one_line():
         InfoGan()(probe(g), torch.zeros(2, 4))
     with pytest.raises(ValueError, match="has no probes: it reads the latents back off their own images"):
         InfoGan()(probe(g), torch.zeros(2, 4), state=InfoGan().init(g), probes=torch.ones(2, 2, 4))
+
+
+def test_a_misspelt_word_is_refused(unchecked):
+    with pytest.raises(ValueError, match=r"InfoGan\(loss='gausian'\): 'gaussian' or 'mse' is accepted"):
+        InfoGan(loss="gausian")

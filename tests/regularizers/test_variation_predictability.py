@@ -214,3 +214,8 @@ def test_mistakes_are_told_in_one_line(rng):
 @modes
 def test_survives_json(penalty):
     assert from_json(json.loads(json.dumps(to_json(penalty)))) == penalty
+
+
+def test_a_misspelt_word_is_refused(unchecked):
+    with pytest.raises(ValueError, match=r"\(loss='sofmax'\): 'softmax' or 'binary' or 'regression' is accepted"):
+        Vp(loss="sofmax")

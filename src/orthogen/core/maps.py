@@ -7,6 +7,7 @@ coordinates. The same penalty is then the loss of a simple GAN, of a ProGAN, and
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +36,15 @@ def _tiled(tensor: Tensor, batch: int, what: str) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
+class _Known:
+    """Activations at some latents, and when they hold."""
+
+    z: Tensor
+    activations: tuple[Tensor, ...]
+    structure: tuple[Any, ...]  # of the module when they were made
+
+
+@dataclass(frozen=True, eq=False)
 class LatentMap:
     """A function of the latent: ``f(z)`` is a tuple of activations, one per name in ``f.layers``.
 
@@ -46,7 +56,7 @@ class LatentMap:
     layers: tuple[str, ...]
     _conditions: Mapping[str, Tensor] = field(default_factory=dict)
     _bases: tuple[tuple[Tensor, Tensor], ...] = ()
-    _known: tuple[Tensor, tuple[Tensor, ...]] | None = None
+    _known: "_Known | None" = None
 
     @property
     def dim(self) -> int:
@@ -80,7 +90,8 @@ class LatentMap:
         """
         known = None
         if self._known is not None:
-            known = (_rows(self._known[0], index), tuple(_rows(x, index) for x in self._known[1]))
+            activations = tuple(_rows(x, index) for x in self._known.activations)
+            known = _Known(_rows(self._known.z, index), activations, self._known.structure)
         return replace(
             self,
             _conditions={name: _rows(value, index) for name, value in self._conditions.items()},
@@ -91,7 +102,9 @@ class LatentMap:
     def only(self, layers: Sequence[str]) -> "LatentMap":
         """The map restricted to some of its layers; a pass goes no deeper than these."""
         where = [self.layers.index(name) for name in layers]
-        known = None if self._known is None else (self._known[0], tuple(self._known[1][i] for i in where))
+        known = self._known
+        if known is not None:
+            known = replace(known, activations=tuple(known.activations[i] for i in where))
         return replace(self, layers=tuple(layers), _known=known)
 
     def at(self, z: Float[Tensor, "batch dim"], activations: Sequence[Tensor] | None = None) -> "LatentMap":
@@ -110,7 +123,10 @@ class LatentMap:
         elif torch.is_autocast_enabled(z.device.type):
             return self
         wide = all(x.dtype in (torch.float32, torch.float64) for x in activations)
-        return replace(self, _known=(z, tuple(activations))) if wide and self._behavior(z).repeatable else self
+        if not (wide and self._behavior(z).repeatable):
+            return self
+        # a copy of the latents, as the caller may change them in place
+        return replace(self, _known=_Known(z.detach().clone(), tuple(activations), self._host.structure()))
 
     def forget(self) -> "LatentMap":
         """The map without the activations remembered by `at`."""
@@ -118,10 +134,10 @@ class LatentMap:
 
     def known(self, z: Float[Tensor, "batch dim"]) -> tuple[Tensor, ...] | None:
         """The activations remembered by `at`, if they belong to these latents and still hold in the module's mode."""
-        if self._known is None or self._known[0].shape != z.shape:
+        known = self._known
+        if known is None or known.z.shape != z.shape or known.structure != self._host.structure():
             return None
-        same = self._known[0] is z or torch.equal(self._known[0], z)
-        return self._known[1] if same and self._behavior(z).repeatable else None
+        return known.activations if torch.equal(known.z, z) else None
 
     def __call__(self, z: Float[Tensor, "batch dim"]) -> tuple[Tensor, ...]:
         """Activations at ``z``, in float32 or wider.
@@ -157,12 +173,14 @@ class LatentMap:
         """The generator's own latent and conditions for the map's latent."""
         if z.ndim != 2 or z.shape[1] != self.dim:
             raise ValueError(f"latents of shape {tuple(z.shape)} were given; this map takes (batch, {self.dim})")
+        if len(z) == 0:
+            raise ValueError("no latents were given; a map needs at least one")
         if z.dtype not in (torch.float32, torch.float64):
             z = z.float()
 
         batch = len(z)
         for base, basis in reversed(self._bases):
-            z = _tiled(base, batch, "the base latent of along") + z @ basis
+            z = _tiled(base, batch, "the base latent of along").to(z.dtype) + z @ basis.to(z.dtype)
         return z, {name: _tiled(value, batch, f"condition {name!r}") for name, value in self._conditions.items()}
 
     def _behavior(self, z: Tensor) -> Behavior:

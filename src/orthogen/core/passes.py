@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any
+from types import FunctionType
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from orthogen.core.generator import Generator, first_tensor
+from orthogen.core.rng import generator as generator_of
 from orthogen.core.untouched import Untouched, untouched
 
-__all__ = ["OUTPUT", "Behavior", "Host"]
+__all__ = ["OUTPUT", "Behavior", "Host", "Watch"]
 
 OUTPUT = "output"  # the name of the image among the layers
 
@@ -43,7 +46,37 @@ class Behavior:
     repeatable: bool
 
 
-_BEHAVIORS: WeakKeyDictionary[nn.Module, dict[Any, Behavior]] = WeakKeyDictionary()
+MODES = 64  # of one module, remembered
+_BEHAVIORS: WeakKeyDictionary[nn.Module, WeakKeyDictionary[Any, dict[Any, Behavior]]] = WeakKeyDictionary()
+
+
+def _anchor(call: Any) -> Any:
+    """What stands for a ``call`` in the memory: its code, if that is all there is to it, so that a lambda made anew at
+    every step is known again; else the very object.
+    """
+    bare = isinstance(call, FunctionType) and not (call.__closure__ or call.__defaults__ or call.__kwdefaults__)
+    return call.__code__ if bare else call
+
+
+class Watch(TorchFunctionMode):
+    """Notes which of torch's norms run inside, and whether batch norm takes its statistics from the batch."""
+
+    FLAGS: ClassVar = {"batch_norm": "training", "instance_norm": "use_input_stats"}  # argument 5 of each
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norms: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "layer_norm":
+            self.norms.add(name)
+        elif name in self.FLAGS and (
+            args[5] if len(args) > 5 else kwargs.get(self.FLAGS[name], name == "instance_norm")
+        ):
+            self.norms.add(name)
+        return func(*args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -136,16 +169,24 @@ class Host:
         """What the module does in its present mode, tried once per mode on the first latents met."""
         kind = (tuple(conditions), z.dtype)
         if kind not in self._tried:
-            module, call = self.generator.module, self.generator.call
-            modes = tuple(part.training for part in module.modules())
-            key = (kind, modes, self.layers, z.device, getattr(call, "__code__", type(call)))
-            known = _BEHAVIORS.setdefault(module, {})
+            module = self.generator.module
+            key = (kind, self.structure(), self.layers, z.device)
+            known = _BEHAVIORS.setdefault(module, WeakKeyDictionary()).setdefault(_anchor(self.generator.call), {})
             if key not in known:
+                if len(known) >= MODES:  # a module that counts its passes has a new mode at each
+                    known.clear()
                 known[key] = self._try(z, conditions)
             if self._session is None:
                 return known[key]
             self._tried[kind] = known[key]  # the mode does not change within a session
         return self._tried[kind]
+
+    def structure(self) -> tuple[Any, ...]:
+        """The module's mode: what flags and whole numbers its parts hold, ``training`` among them."""
+        return tuple(
+            (id(part), *(value for value in vars(part).values() if type(value) in (bool, int)))
+            for part in self.generator.module.modules()
+        )
 
     @torch.no_grad()
     def _try(self, z: Tensor, conditions: Mapping[str, Tensor]) -> Behavior:
@@ -154,18 +195,16 @@ class Host:
         with self.session() as session:
             session.rewind()
             # the whole pass, to the end: which calls are there, and what is overwritten after it was seen?
-            self._forward(z, conditions, lambda name, x: outputs.append((name, x, x._version)))
+            with Watch() as watch:
+                self._forward(z, conditions, lambda name, x: outputs.append((name, x, x._version)))
             overwritten = frozenset(name for name, x, version in outputs if x._version != version)
             ends = {name: count for count, (name, _, _) in enumerate(outputs, start=1)}
             found = Behavior(ends, overwritten, separable=False, repeatable=False)
 
-            session.rewind()
-            first = self.run(z, conditions, found, self.layers)
-            session.redraw()
-            again = self.run(z, conditions, found, self.layers)
-            repeatable = not session.power_iterating and all(map(torch.equal, first, again))
-
-            two = torch.cat([z[:1], z[-1:] if len(z) > 1 else 0.5 - z])
+            # not by comparing images: at initialization noise may have strength 0, and batch norm gain 0
+            if session.drew or "batch_norm" in watch.norms:
+                return replace(found, repeatable=not (session.drew or session.power_iterating))
+            two = self.generator.latent.sample(2, rng=generator_of("two latents"), device=z.device).to(z.dtype)
             fixed = {name: value[[0, -1]] for name, value in conditions.items()}
             try:
                 session.rewind()
@@ -180,7 +219,7 @@ class Host:
                 raise
             except Exception:  # batch statistics refuse a single sample: then passes are exact batches
                 separable = False
-        return replace(found, separable=separable, repeatable=repeatable)
+        return replace(found, separable=separable, repeatable=not session.power_iterating)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

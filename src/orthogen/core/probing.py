@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from orthogen.core.choices import check_choices
 from orthogen.core.derivative import Derivative, FiniteDifference, Order
 from orthogen.core.kinds import LatentPenalty
 from orthogen.core.maps import LatentMap
@@ -75,14 +76,7 @@ class ProbePenalty(LatentPenalty):
         name = type(self).__name__
         if self.k < 2:
             raise ValueError(f"{name}(k={self.k}): a variance over probes needs k of 2 or more")
-        for field_name, accepted in (
-            ("variance", ("unbiased", "population")),
-            ("reduction", ("max", "mean")),
-            ("normalize", ("none", "numel")),
-        ):
-            value = getattr(self, field_name)
-            if value not in accepted:
-                raise ValueError(f"{name}({field_name}={value!r}): {' or '.join(map(repr, accepted))} is accepted")
+        check_choices(self)
 
     @abstractmethod
     def statistic(self, derivative: Tensor) -> Tensor:

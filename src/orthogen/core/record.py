@@ -52,9 +52,9 @@ def _class(name: str) -> type:
         for part in qualname.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        needs = "another version of orthogen"
+        needs = "another version"
         if module.startswith("orthogen_user_"):
-            needs = f"a file {module.removeprefix('orthogen_user_')}.py of yours (catalogue.load_file, or --with FILE.py)"
+            needs = "a file of its own: catalogue.load_file(path), or --with FILE.py"
         raise ValueError(f"{name} is not there ({error}); the record needs {needs}") from error
     # of that module, because a record must not reach other people's classes through what we import
     if not (isinstance(found, type) and dataclasses.is_dataclass(found) and found.__module__ == module):

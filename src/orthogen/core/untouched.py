@@ -30,8 +30,11 @@ def _power_iterating(module: nn.Module) -> list[nn.Module]:
 def _full_precision(device: torch.device) -> Iterator[None]:
     """No autocast and no reduced-precision products: a difference divided by 0.01 cannot afford them."""
     backends: Any = torch.backends  # its stubs lack these switches
-    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
-    before = [switch.fp32_precision for switch in switches]
+    every = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    switches = [switch for switch in every if switch.fp32_precision not in ("none", "ieee")]
+    # a value that comes from the global switch must come from there again: "none" inherits
+    general = backends.fp32_precision
+    before = ["none" if switch.fp32_precision == general else switch.fp32_precision for switch in switches]
     with ExitStack() as stack:
         for kind in {"cpu", device.type}:
             stack.enter_context(torch.autocast(kind, enabled=False))
@@ -53,6 +56,7 @@ class Untouched:
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         parts = list(module.modules())
+        self._names = [(part, set(part._buffers)) for part in parts]
         self._buffers = [(part, name, value) for part in parts for name, value in part._buffers.items()]
         # the old hook form of spectral and weight norm leaves the computed weight as a plain attribute
         plain = ((part, name, value) for part in parts for name, value in part.__dict__.items())
@@ -75,17 +79,23 @@ class Untouched:
         for part, name, value in self._buffers:
             if value is not None:
                 part._buffers[name] = clones.setdefault(id(value), value.clone())
+        for part, name, value in self._plain:
+            if not value.requires_grad:
+                part.__dict__[name] = clones.setdefault(id(value), value.clone())
         self._set_draw_state(self._random)
 
-    def redraw(self) -> None:
-        """Like `rewind`, with another random draw: tells whether a pass is random."""
-        self.rewind()
-        torch.rand(1)
-        if self._cuda is not None:
-            torch.rand(1, device=self._cuda)
+    @property
+    def drew(self) -> bool:
+        """Whether something was drawn from the global random states since the last `rewind`."""
+        now = self._draw_state()
+        pairs = zip(now, self._random, strict=True)
+        return any(a is not None and b is not None and not torch.equal(a, b) for a, b in pairs)
 
     def restore(self) -> None:
         """Put everything back."""
+        for part, names in self._names:  # what a pass registered for the first time
+            for name in set(part._buffers) - names:
+                del part._buffers[name]
         for part, name, value in self._buffers:
             part._buffers[name] = value
         for part, name, value in self._plain:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from orthogen.core.choices import check_choices
 from orthogen.core.generator import Generator
 from orthogen.core.kinds import ImageSet, LatentPenalty
 from orthogen.core.maps import LatentMap
@@ -61,6 +62,7 @@ class InfoGan(LatentPenalty):
     hidden: int = 16
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.codes is not None and self.codes < 1:
             raise ValueError(f"InfoGan(codes={self.codes}): give at least 1 code, or None for the whole latent")
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orthogen.core.choices import check_choices
 from orthogen.core.generator import Generator
 from orthogen.core.kinds import ImageSet, LatentPenalty
 from orthogen.core.maps import LatentMap
@@ -91,6 +92,7 @@ class VariationPredictability(LatentPenalty):
     hidden: int = 16
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if (self.delta == "all") != (self.loss == "regression"):
             raise ValueError(
                 f"VariationPredictability(delta={self.delta!r}, loss={self.loss!r}): 'all' goes with 'regression', "
