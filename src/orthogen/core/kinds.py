@@ -62,6 +62,10 @@ class LatentPenalty(ABC):
         """The weight of a layer's term in the sum; 1 unless the method has weights of its own."""
         return 1.0
 
+    def total(self, terms: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+        """The weighted sum of what `terms` returned."""
+        return torch.stack([self.layer_weight(name) * term for name, term in terms.items()]).sum()
+
     def __call__(
         self,
         f: LatentMap,
@@ -72,8 +76,7 @@ class LatentPenalty(ABC):
         probes: Float[Tensor, "k batch dim"] | None = None,
     ) -> Float[Tensor, ""]:
         """The weighted sum of the terms: a scalar to add to the generator's loss."""
-        terms = self.terms(f, z, state=state, rng=rng, probes=probes)
-        return torch.stack([self.layer_weight(name) * term for name, term in terms.items()]).sum()
+        return self.total(self.terms(f, z, state=state, rng=rng, probes=probes))
 
 
 class WeightPenalty(ABC):

@@ -75,13 +75,13 @@ class Untouched:
 
     def rewind(self) -> None:
         """Make the next pass start like the first one."""
-        clones: dict[int, Tensor] = {}  # a buffer that two modules share stays shared
-        for part, name, value in self._buffers:
-            if value is not None:
-                part._buffers[name] = clones.setdefault(id(value), value.clone())
-        for part, name, value in self._plain:
-            if not value.requires_grad:
-                part.__dict__[name] = clones.setdefault(id(value), value.clone())
+        clones: dict[int, Tensor] = {}  # a tensor that two modules share stays shared
+        buffers = [(part._buffers, name, value) for part, name, value in self._buffers if value is not None]
+        plain = [(part.__dict__, name, value) for part, name, value in self._plain if not value.requires_grad]
+        for place, name, value in (*buffers, *plain):
+            if id(value) not in clones:
+                clones[id(value)] = value.clone()
+            place[name] = clones[id(value)]
         self._set_draw_state(self._random)
 
     @property

@@ -73,7 +73,7 @@ def _latent_penalty(state: State, name: str, penalty: LatentPenalty, z: Tensor, 
     batch = state.recipe.objective.terms[name].batch
     rows = z if batch is None else z[: max(1, batch // state.parts)]
     terms = penalty.terms(state.maps[name], rows, state=state.memory(name), rng=_rng(state, name))
-    total = torch.stack([penalty.layer_weight(layer) * value for layer, value in terms.items()]).sum()
+    total = penalty.total(terms)
     _tally(values, f"penalty/{name}", total / state.recipe.accumulate)
     if len(terms) > 1:
         for layer, value in terms.items():
