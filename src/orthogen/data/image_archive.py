@@ -1,19 +1,16 @@
 """Images of a zip file, with StyleGAN's labels."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
-from orthogen.core.kinds import Data
-from orthogen.data._decode import Crop, Filter, Framing
-from orthogen.data._pixels import StoredImages, check_loading
+from orthogen.data._pictures import Pictures
+from orthogen.data._pixels import StoredImages
 from orthogen.data._sources import zip_source
 
 __all__ = ["ImageArchive"]
 
 
 @dataclass(frozen=True)
-class ImageArchive(Data):
+class ImageArchive(Pictures):
     """The images in a zip file, at any depth, as StyleGAN's tools write them; nothing is ever extracted.
 
     Labels come from the member ``dataset.json``, where there is one: ``{"labels": [["00/img0.png", 3], ...]}`` with one
@@ -52,20 +49,6 @@ class ImageArchive(Data):
         (('0', '1'), 1, 255.0)
     """
 
-    path: str | Path = ""
-    resolution: int | None = None
-    crop: Crop = "center"
-    resize: Filter = "lanczos"
-    channels: int | None = None
-    flip: bool = False
-    workers: int = 8
-    memory: float = 4.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", os.fspath(self.path))  # so that it reads back from JSON as it was
-        check_loading("ImageArchive", self.channels, self.workers, self.memory)
-        Framing(self.resolution, self.crop, self.resize)
-
     def open(self) -> StoredImages:
         """The images.
 
@@ -73,11 +56,4 @@ class ImageArchive(Data):
             FileNotFoundError: there is no such file.
             ValueError: the zip file, its labels or one of its images is not as described; the message names it.
         """
-        return StoredImages(
-            zip_source(str(self.path), "ImageArchive"),
-            Framing(self.resolution, self.crop, self.resize),
-            channels=self.channels,
-            flip=self.flip,
-            workers=self.workers,
-            memory=self.memory,
-        )
+        return self.stored(zip_source(str(self.path), "ImageArchive"))

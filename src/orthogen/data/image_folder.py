@@ -1,19 +1,17 @@
 """Images of a folder, with classes from its sub-folders."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orthogen.core.kinds import Data
-from orthogen.data._decode import Crop, Filter, Framing
-from orthogen.data._pixels import StoredImages, check_loading
+from orthogen.data._pictures import Pictures
+from orthogen.data._pixels import StoredImages
 from orthogen.data._sources import LABELS, Source, folder_source, natural
 
 __all__ = ["ImageFolder"]
 
 
 @dataclass(frozen=True)
-class ImageFolder(Data):
+class ImageFolder(Pictures):
     """The images below a folder; each sub-folder of it is a class, a folder without sub-folders has none.
 
     Names are in natural order (``img2`` before ``img10``), hidden files and files that are no images are passed over. A
@@ -37,7 +35,7 @@ class ImageFolder(Data):
         ValueError: a setting is not one of these.
 
     Example:
-        >>> import tempfile, torch
+        >>> import os, tempfile, torch
         >>> from PIL import Image
         >>> root = tempfile.mkdtemp()
         >>> for name in ("cat", "dog"):
@@ -48,20 +46,6 @@ class ImageFolder(Data):
         (('cat', 'dog'), 4, [0, 1])
     """
 
-    path: str | Path = ""
-    resolution: int | None = None
-    crop: Crop = "center"
-    resize: Filter = "lanczos"
-    channels: int | None = None
-    flip: bool = False
-    workers: int = 8
-    memory: float = 4.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", os.fspath(self.path))  # so that it reads back from JSON as it was
-        check_loading("ImageFolder", self.channels, self.workers, self.memory)
-        Framing(self.resolution, self.crop, self.resize)
-
     def open(self) -> StoredImages:
         """The images.
 
@@ -70,14 +54,7 @@ class ImageFolder(Data):
             ValueError: the folder or one of its images is not as described; the message names it.
         """
         source = folder_source(str(self.path), "ImageFolder")
-        return StoredImages(
-            source if (Path(self.path) / LABELS).is_file() else self._with_classes(source),
-            Framing(self.resolution, self.crop, self.resize),
-            channels=self.channels,
-            flip=self.flip,
-            workers=self.workers,
-            memory=self.memory,
-        )
+        return self.stored(source if (Path(self.path) / LABELS).is_file() else self._with_classes(source))
 
     def _with_classes(self, source: Source) -> Source:
         """The source with a class for each of its first folders."""
