@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = ["Entry", "entries", "find", "load_file"]
 
-FOLDERS = ("regularizers", "rules", "discovery", "metrics", "models", "data", "augment", "recipes")
+FOLDERS = ("regularizers", "rules", "discovery", "metrics", "extractors", "models", "data", "augment", "recipes")
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -7,14 +7,15 @@ need no code. Weight, interval, ramp and layers belong to the term of an objecti
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from orthogen.core.directions import Directions
+from orthogen.core.features import Features
 from orthogen.core.generator import Generator, adapt
 from orthogen.core.latent import Latent
 from orthogen.core.maps import LatentMap
@@ -27,6 +28,8 @@ __all__ = [
     "CriticPenalty",
     "Data",
     "Discovery",
+    "Extractor",
+    "Eye",
     "FactorSet",
     "ImageMetric",
     "ImageSet",
@@ -166,6 +169,10 @@ class LatentMetric(ABC):
     ) -> Score:
         """The score; the latent's own coordinates where ``directions`` is None."""
 
+    def with_data(self, data: "FactorSet") -> "LatentMetric":
+        """The metric with what it can use of a data set, such as a reader of factors; itself where it needs none."""
+        return self
+
 
 class CodeMetric(ABC):
     """A score of codes against ground-truth factors."""
@@ -178,13 +185,58 @@ class CodeMetric(ABC):
 
 
 class ImageMetric(ABC):
-    """A score of generated against real images, on features."""
+    """A score of generated against real images, on what an extractor sees in them.
+
+    Attributes:
+        reads: what it needs of both sets, of `orthogen.core.features.PARTS`; evaluation gathers no more than that.
+        on_inception: what the score is called on the features of Inception (FID, KID, IS), where that name is reserved
+            for them; None where one name serves all features.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"vectors"})
+    on_inception: ClassVar[str | None] = None
 
     @abstractmethod
     def __call__(
-        self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], *, rng: torch.Generator | None = None
+        self,
+        real: Float[Tensor, "n d"] | Features,
+        fake: Float[Tensor, "m d"] | Features,
+        *,
+        rng: torch.Generator | None = None,
     ) -> Score:
-        """The score of ``fake`` features against ``real`` ones."""
+        """The score of ``fake`` against ``real``; a bare tensor stands for the part that the metric reads."""
+
+
+class Extractor(ABC):
+    """A way to see images: where features and class logits come from. Named in every score made on it.
+
+    Attributes:
+        inception: whether this is the Inception network whose Fréchet distance is called FID.
+    """
+
+    inception: ClassVar[bool] = False
+
+    @abstractmethod
+    def load(self, device: torch.device) -> "Eye":
+        """The network, ready to look at images.
+
+        Raises:
+            FileNotFoundError: its weights are not there; the message says how to get them.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Eye:
+    """A loaded extractor.
+
+    Attributes:
+        see: uint8 images ``(n, c, h, w)`` -> features ``(n, d)`` and logits ``(n, k)`` or None, in evaluation mode,
+            without gradients, on the extractor's device.
+        protocol: its name, the hash of its weights, how images are resized and scaled; ready for JSON.
+    """
+
+    see: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    protocol: Mapping[str, Any]
 
 
 # ---------------------------------------------------------------------------------------------- models and data
@@ -291,6 +343,7 @@ KINDS: Mapping[str, Sequence[type[Any]]] = {
     "rules": (StepRule,),
     "discovery": (Discovery,),
     "metrics": (LatentMetric, CodeMetric, ImageMetric),
+    "extractors": (Extractor,),
     "models": (Model,),
     "data": (Data,),
 }

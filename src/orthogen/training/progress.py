@@ -5,6 +5,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from orthogen.core.progress import span
 from orthogen.training.log import Line, Sink
 
 __all__ = ["Reporter"]
@@ -61,14 +62,8 @@ class Reporter(Sink):
         if not self._console.is_terminal and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_EVERY
             left = max(0.0, (self._end - values["images"]) / speed) if speed else 0.0
-            self.say(f"{self._name}: {values['images']:,} of {self._end:,} images · {_span(left)} left · {text}")
+            self.say(f"{self._name}: {values['images']:,} of {self._end:,} images · {span(left)} left · {text}")
 
     def say(self, text: str) -> None:
         """One line, above the bar."""
         self._console.print(text, markup=False, soft_wrap=True)
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{rest} s"
