@@ -1,32 +1,12 @@
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import orthogen as og
-from orthogen.core.latent import Latent
+from given_latents import Given
 from orthogen.metrics.activeness import Activeness
 from vectors import vectors
-
-
-@dataclass(frozen=True)
-class Given(Latent):
-    """Hands out the latents it was given, so that a golden file's own can be used."""
-
-    z: torch.Tensor
-
-    @property
-    def dim(self) -> int:
-        return self.z.shape[1]
-
-    @property
-    def span(self) -> tuple[float, float]:
-        return (-2.0, 2.0)
-
-    def draw(self, n: int, rng: torch.Generator) -> torch.Tensor:
-        return self.z[:n]
 
 
 def test_equals_the_golden_scores():
@@ -40,6 +20,14 @@ def test_equals_the_golden_scores():
     score = Activeness(samples=30, batch=7)(G)
     np.testing.assert_allclose(score.parts["activeness"], golden["activeness"], rtol=1e-10)
     assert score.value == pytest.approx(golden["activeness"].mean())
+
+
+def test_equals_the_other_golden_scores():
+    golden = vectors("activeness")
+    weight, z = torch.tensor(golden["W"]), torch.tensor(golden["z"])
+    G = og.adapt(nn.Identity(), Given(z), call=lambda m, z: torch.tanh(z @ weight).reshape(-1, 3, 4, 4))
+    found = Activeness()(G).parts["activeness"]
+    np.testing.assert_allclose(found, golden["scores"], rtol=2e-6, atol=1e-12)
 
 
 def image(scale: torch.Tensor) -> og.Generator:
@@ -84,3 +72,7 @@ def test_mistakes():
         Activeness(samples=1)
     with pytest.raises(ValueError, match="directions are 3 wide, the latent is 2 wide"):
         Activeness()(image(torch.ones(2)), og.Directions.coordinates(3))
+    with pytest.raises(ValueError, match="direction 'b' is zero or not finite; leave it out"):
+        Activeness()(image(torch.ones(2)), og.Directions(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), names=("a", "b")))
+    with pytest.raises(ValueError, match="images are not finite at some latents; use an earlier checkpoint"):
+        Activeness(samples=2)(image(torch.tensor([1.0, float("nan")])))

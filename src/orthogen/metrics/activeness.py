@@ -9,16 +9,12 @@ from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.kinds import LatentMetric
 from orthogen.core.maps import LatentMap, probe
+from orthogen.core.progress import track
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
+from orthogen.metrics._moves import directions_of, refuse_not_finite, replaced
 
 __all__ = ["Activeness"]
-
-
-def _moved(z: Float[Tensor, "n dim"], direction: Float[Tensor, "dim"], to: float) -> Float[Tensor, "n dim"]:
-    """``z`` with its component along ``direction`` replaced by ``to`` (for an axis: that coordinate set to ``to``)."""
-    along = (z @ direction) / direction.square().sum()
-    return z + (to - along)[:, None] * direction
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Activeness(LatentMetric):
         batch: images per pass; few suit the caches of a CPU.
 
     Raises:
-        ValueError: fewer than two samples, or directions of another width than the latent.
+        ValueError: fewer than two samples, or directions that are zero or of another width than the latent.
 
     Reference:
         Peebles et al., "The Hessian Penalty", ECCV 2020, figure 5; 300 samples and values -2, 0, 2 as in its released
@@ -72,20 +68,16 @@ class Activeness(LatentMetric):
     ) -> Score:
         """The activeness of every direction, on fresh latents."""
         z = generator.latent.sample(self.samples, rng=rng, device=generator.device)
-        directions = Directions.coordinates(generator.latent.dim) if directions is None else directions
-        if directions.basis.shape[1] != generator.latent.dim:
-            raise ValueError(
-                f"Activeness: the directions are {directions.basis.shape[1]} wide, the latent is "
-                f"{generator.latent.dim} wide; fit directions on this generator"
-            )
+        directions = directions_of(self, generator, directions)
         low, high = generator.latent.span if self.span is None else self.span
         points = (low, (low + high) / 2, high)
         f, columns = probe(generator), []
         with f.session():
-            for direction in directions.basis.to(z):
+            for direction in track(directions.basis.to(z), "activeness, direction by direction"):
                 variances = [self._variance(f, part, direction, points) for part in z.split(self.batch)]
                 columns.append(torch.cat(variances))
         active = torch.stack(columns, dim=1)  # (samples, directions)
+        refuse_not_finite(self, active)
         each, total = active.mean(dim=0), active.mean(dim=1)
         scale = self.samples**-0.5
         return Score(
@@ -106,5 +98,5 @@ class Activeness(LatentMetric):
     def _variance(
         f: LatentMap, z: Float[Tensor, "n dim"], direction: Float[Tensor, "dim"], points: tuple[float, ...]
     ) -> Float[Tensor, "n"]:
-        images = torch.stack([f(_moved(z, direction, point))[0].flatten(1) for point in points])
+        images = torch.stack([f(replaced(z, direction, point))[0].flatten(1) for point in points])
         return images.double().var(dim=0).mean(dim=1)

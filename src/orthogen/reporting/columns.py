@@ -11,6 +11,7 @@ from markupsafe import Markup
 from orthogen.core.score import Score
 from orthogen.reporting.embed import as_uri, file_uri
 from orthogen.reporting.figures import bars
+from orthogen.reporting.leakage import leakage_picture
 from orthogen.reporting.record import RunRecord
 from orthogen.reporting.settings import objective_lines, phrase, words
 
@@ -43,6 +44,7 @@ class Measured:
     text: str
     rests_on: str
     details: list[tuple[str, str]]
+    picture: str = ""  # of its matrix, where it has one
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,10 @@ def _measured(score: Score) -> Measured:
     rests = [] if score.stderr is not None else ["no standard error"]
     if score.n:
         rests.append(f"n = {score.n:,}")
-    details: list[tuple[str, Any]] = [*score.protocol.items(), *score.parts.items()]
-    return Measured(_text(score), ", ".join(rests), [(str(key), words(value)) for key, value in details])
+    rests += [str(Score(part.value, part.stderr, name=name)) for name, part in score.named_parts()]
+    details: list[tuple[str, Any]] = [*score.about.items(), *score.protocol.items(), *score.parts.items()]
+    picture = as_uri(leakage_picture(score), "png") if score.name == "Leakage" and "matrix" in score.parts else ""
+    return Measured(_text(score), ", ".join(rests), [(str(key), words(value)) for key, value in details], picture)
 
 
 def score_rows(runs: Sequence[RunRecord], columns: Sequence[Column]) -> list[ScoreRow]:

@@ -129,7 +129,9 @@ def _scores(path: Path, notes: list[str]) -> tuple[Score, ...]:
             skipped += 1
             continue
         stderr, n = _number(entry.get("stderr", None)), _number(entry.get("n", 0))
-        protocol, parts = (entry.get(key) if isinstance(entry.get(key), dict) else {} for key in ("protocol", "parts"))
+        protocol, parts, about = (
+            entry.get(key) if isinstance(entry.get(key), dict) else {} for key in ("protocol", "parts", "about")
+        )
         scores.append(
             Score(
                 value,
@@ -138,6 +140,7 @@ def _scores(path: Path, notes: list[str]) -> tuple[Score, ...]:
                 name=str(entry.get("name") or "score"),
                 protocol=protocol or {},
                 parts=parts or {},
+                about=about or {},
             )
         )
     if skipped:

@@ -9,6 +9,7 @@ __all__ = ["Setting", "compare", "objective_lines", "phrase", "words"]
 _GROUPS = ("model", "data", "objective")  # shown first, in this order
 _REST = "training"
 _APART = ("claims", "departures", "name")  # shown elsewhere on the page
+_MANY = 40  # items of a list that are written out
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ def words(value: Any) -> str:
     Example:
         >>> [words(v) for v in (88000, 1e-11, True, None, ["a", "b"], [])]
         ['88,000', '1e-11', 'yes', 'none', 'a, b', 'none']
+        >>> words([[0.0] * 30] * 30)
+        'a table of 30 rows'
     """
     if value is None or value == [] or value == {}:
         return "none"
@@ -48,7 +51,10 @@ def words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(words, value))
+        if len(value) > 4 and all(isinstance(row, list | tuple) for row in value):
+            return f"a table of {len(value)} rows"
+        left = f", ... ({len(value):,} in all)" if len(value) > _MANY else ""
+        return ", ".join(map(words, value[:_MANY])) + left
     if isinstance(value, Mapping):
         return phrase(value)
     return str(value)
