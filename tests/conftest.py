@@ -24,6 +24,12 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference statistics are kept in a folder of the test's own, never in the user's cache."""
+    monkeypatch.setenv("ORTHOGEN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def rng() -> torch.Generator:
     """A seeded generator."""

@@ -202,13 +202,13 @@ def test_train_sample_traverse_measure_report(here, capsys):
 
     assert main(["measure", "runs/x", "Activeness", "Mig", "OroJaR", "-n", "100"]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"^Activeness .* ± .* \(n = 300\)$", said, re.MULTILINE)
-    assert re.search(r"^MIG .* ± .* \(n = 100\)$", said, re.MULTILINE)
+    assert re.search(r"^Activeness .* ± .* \(n=300\)$", said, re.MULTILINE)
+    assert re.search(r"^MIG .* ± .* \(n=100\)$", said, re.MULTILINE)
     assert main(["measure", "runs/x", "Mig", "-n", "100"]) == 0  # replaces, does not repeat
     scores = json.loads((run / "scores.json").read_text())["scores"]
     assert [score["name"] for score in scores] == ["Activeness", "MIG", "OroJaR"]
     assert scores[1]["protocol"]["ambiguous_factors_left_out"] == ["orientation"]
-    assert scores[1]["protocol"]["trained_images"] == 192
+    assert scores[1]["about"]["trained_images"] == 192
 
     assert main(["report", "runs/x", "--to", "page.html"]) == 0
     page = Path("page.html").read_text()

@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 ORDER = (
     "core",
     "layers augment",
-    "regularizers rules discovery metrics models data checkpoints",
+    "regularizers rules discovery metrics extractors models data checkpoints",
     "training evaluation",
     "recipes",
     "reporting explorer",
@@ -24,7 +24,7 @@ ORDER = (
 RANK = {unit: rank for rank, units in enumerate(ORDER) for unit in units.split()}
 # one file, one method: the files of these folders know nothing of each other but what an underscore file holds for all
 # (layers are building blocks, which stack)
-MEMBERS = set("augment regularizers rules discovery metrics models data checkpoints recipes".split())
+MEMBERS = set("augment regularizers rules discovery metrics extractors models data checkpoints recipes".split())
 
 
 def modules(source: Path) -> dict[str, Path]:

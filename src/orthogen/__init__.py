@@ -25,6 +25,7 @@ _CORE = {
     "Exact": "core.derivative",
     "Directions": "core.directions",
     "Score": "core.score",
+    "Features": "core.features",
     "Objective": "training.objective",
     "Term": "training.objective",
     "Wasserstein": "training.adversarial",
@@ -36,6 +37,9 @@ _CORE = {
     "train": "training.loop",
     "load": "checkpoints",
     "measure": "evaluation",
+    "measure_codes": "evaluation",
+    "compare": "evaluation",
+    "difference": "evaluation",
     "traverse": "reporting.traversal",
     "report": "reporting.html",
 }

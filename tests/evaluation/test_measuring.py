@@ -8,7 +8,7 @@ from torch import nn
 import orthogen as og
 from orthogen.core.images import to_float
 from orthogen.core.kinds import FactorSet
-from orthogen.evaluation import _merge, measure
+from orthogen.evaluation import files, measure, measure_codes
 from orthogen.metrics.activeness import Activeness
 from orthogen.metrics.mig import Mig
 from orthogen.metrics.penalty_value import PenaltyValue
@@ -63,11 +63,12 @@ def test_mig_through_the_reader():
     assert score.protocol["factors"] == ["left", "right"]
     assert score.protocol["ambiguous_factors_left_out"] == ["hidden"]
     assert score.protocol["reader"] == "Bars.read_factors"
-    assert score.protocol["reader_error_on_true_frames"] == [0.0, 0.0]
-    assert score.protocol["reader_confidence"] == [1.0, 1.0]
-    assert score.protocol["read_with_confidence_below_half"] == [0.0, 0.0]
     assert score.protocol["low_confidence_images"] == "kept"
-    assert score.protocol["seed"] == 0
+    assert set(score.protocol["versions"]) == {"orthogen", "torch"}
+    assert score.about["reader_error_on_true_frames"] == [0.0, 0.0]
+    assert score.about["reader_confidence"] == [1.0, 1.0]
+    assert score.about["read_with_confidence_below_half"] == [0.0, 0.0]
+    assert score.about["seed"] == 0
     assert score.n == 2000
     (mixed,) = measure(renderer(math.pi / 4), [Mig()], data=Bars(), n=2000)
     assert mixed.value < 0.2
@@ -95,35 +96,78 @@ def test_directions_turn_up_in_latent_metrics(tmp_path):
 
 def test_scores_are_merged_by_name_and_protocol(tmp_path):
     first = og.Score(1.0, 0.1, 10, "A", {"n": 10})
-    _merge(tmp_path, [first, og.Score(2.0, None, 5, "B")])
-    _merge(tmp_path, [og.Score(3.0, 0.1, 10, "A", {"n": 10}), og.Score(math.nan, None, 1, "A", {"n": 20})])
+    files.merge(tmp_path, [first, og.Score(2.0, None, 5, "B")])
+    files.merge(tmp_path, [og.Score(3.0, 0.1, 10, "A", {"n": 10}), og.Score(math.nan, None, 1, "A", {"n": 20})])
     kept = json.loads((tmp_path / "scores.json").read_text())["scores"]
     assert [(entry["name"], entry["value"]) for entry in kept] == [("A", 3.0), ("B", 2.0), ("A", None)]
-    assert set(kept[0]) == {"name", "value", "stderr", "n", "protocol", "parts"}
+    assert set(kept[0]) == {"name", "value", "stderr", "n", "protocol", "parts", "about"}
     (tmp_path / "scores.json").write_text("{")
     with pytest.raises(ValueError, match=r"scores.json is damaged .* remove it and measure again"):
-        _merge(tmp_path, [first])
+        files.merge(tmp_path, [first])
 
 
 def test_mistakes(tmp_path):
-    with pytest.raises(ValueError, match="no metric is called 'Migg'; there are Activeness, Mig, PenaltyValue"):
+    with pytest.raises(ValueError, match="no metric is called 'Migg'; there are Activeness, .*Mig, .*PenaltyValue"):
         measure(renderer(), ["Migg"])
     with pytest.raises(ValueError, match="name a metric; there are Activeness"):
         measure(renderer())
     with pytest.raises(ValueError, match="code metrics need true factors, and no data has none"):
         measure(renderer(), ["Mig"])
-    with pytest.raises(TypeError, match=r"measure was given 'R1'; it takes metrics of latents or of codes"):
+    with pytest.raises(TypeError, match=r"measure was given 'R1'; it takes metrics, such as Activeness"):
         measure(renderer(), ["R1"])
-    with pytest.raises(ValueError, match="n=1: code metrics need at least 2"):
+    with pytest.raises(ValueError, match="n=1: at least 2 images are needed"):
         measure(renderer(), ["Mig"], data=Bars(), n=1)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         measure(tmp_path / "nothing", ["Activeness"])
 
 
-def test_a_score_along_directions_says_so_in_its_protocol():
+def test_a_score_along_directions_says_so():
     directions = og.Directions(torch.eye(3)[:2], provenance={"method": "hand"})
     along, plain = (
-        measure(renderer(), [Activeness(samples=10)], directions=given)[0].protocol for given in (directions, None)
+        measure(renderer(), [Activeness(samples=10)], directions=given)[0].about for given in (directions, None)
     )
     assert along["directions"] == {"space": "z", "n": 2, "method": "hand"}
     assert "directions" not in plain
+
+
+def test_what_was_measured_is_no_part_of_the_protocol():
+    one, two = (measure(renderer(), ["Mig"], data=Bars(), n=500, seed=s)[0] for s in (1, 2))
+    assert one.protocol == two.protocol
+    assert one.about != two.about
+
+
+class Levels(nn.Module):
+    """An encoder that reads the two gray levels off, mixed by an angle; wrong in training mode."""
+
+    def __init__(self, angle: float = 0.0) -> None:
+        super().__init__()
+        self.angle = angle
+
+    def forward(self, images):
+        left, right = images[:, 0, 0, 0], images[:, 0, 0, 2]
+        a = math.pi / 4 if self.training else self.angle
+        return torch.stack([left * math.cos(a) - right * math.sin(a), left * math.sin(a) + right * math.cos(a)], dim=1)
+
+
+def test_an_encoder_has_code_metrics():
+    encoder = Levels()
+    (perfect,) = measure_codes(encoder, ["Mig"], data=Bars(), n=10_000, quiet=True)
+    assert encoder.training  # as it was
+    assert perfect.value == pytest.approx(1.0)
+    assert perfect.n == 24  # the whole set, once each
+    assert perfect.protocol["factors"] == ["left", "right"]
+    (drawn,) = measure_codes(encoder.forward, [Mig], data=Bars(), n=20, quiet=True)
+    assert drawn.n == 20
+    (mixed,) = measure_codes(Levels(math.pi / 4), [Mig()], data=Bars(), quiet=True)
+    assert mixed.value < 0.5
+
+
+def test_mistakes_with_encoders(unchecked):
+    with pytest.raises(
+        ValueError, match=r"the encoder returned shape \(24, 1, 4, 4\) for 24 images; \(images, codes\)"
+    ):
+        measure_codes(lambda images: images, ["Mig"], data=Bars())
+    with pytest.raises(ValueError, match="measure_codes was given Activeness; an encoder has code metrics only"):
+        measure_codes(Levels(), ["Activeness"], data=Bars())
+    with pytest.raises(TypeError, match="the encoder returned str; a tensor"):
+        measure_codes(lambda images: "codes", ["Mig"], data=Bars())

@@ -103,9 +103,31 @@ def _parser() -> _Parser:
     )
     p.add_argument("--layers", nargs="+", metavar="LAYER", help="where penalties are measured (default: the image)")
     p.add_argument("--directions", metavar="FILE", help="a directions file (default: the latent's coordinates)")
-    p.add_argument("-n", type=int, default=5000, metavar="IMAGES", help="images for code metrics (default: 5000)")
-    p.add_argument("--seed", type=int, default=0, help="of the latents (default: 0)")
+    p.add_argument("--data", metavar="NAME_OR_PATH", help="true factors and reference images (default: the recipe's)")
+    p.add_argument("--resolution", type=int, metavar="PIXELS", help="resize a folder or .zip given as --data to this")
+    p.add_argument("-n", type=int, default=5000, metavar="IMAGES", help="generated images (default: 5000)")
+    p.add_argument("--reference", type=int, metavar="IMAGES", help="reference images (default: all, up to 50,000)")
+    p.add_argument(
+        "--as-is", action="store_true", help="take the reference as it is (default: equally many of each class)"
+    )
+    p.add_argument(
+        "--inception", metavar="FILE", help="Inception's weights (default: $ORTHOGEN_INCEPTION, or torch's cache)"
+    )
+    p.add_argument(
+        "--features",
+        metavar="FILE.py:FUNCTION",
+        help="another extractor, as FUNCTION() returns it: images in [-1, 1] -> features, or (features, logits)",
+    )
+    p.add_argument("--condition", metavar="NAME", help="the generator's condition that takes class labels")
+    p.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
     device(p)
+
+    p = verb("compare", "two files of scores side by side, with each difference's interval; B minus A")
+    p.add_argument("a", metavar="A", help="a run folder or its scores.json")
+    p.add_argument("b", metavar="B", help="another")
+    p.add_argument(
+        "--despite", nargs="+", default=(), metavar="FIELD", help="compare although these fields of the protocol differ"
+    )
 
     p = verb("report", "one HTML file without outside resources; several runs stand side by side")
     p.add_argument("runs", nargs="+", metavar="RUN")

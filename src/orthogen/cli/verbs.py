@@ -24,6 +24,7 @@ def run(arguments: Namespace, rest: Sequence[str]) -> None:
         "sample": _sample,
         "traverse": _traverse,
         "measure": _measure,
+        "compare": _compare,
         "report": _report,
     }[arguments.verb](arguments)
 
@@ -87,11 +88,7 @@ def _train(given: Namespace, rest: Sequence[str]) -> None:
 
     recipe = _with(recipes.build(given.recipe), given.extra)
     if given.data is not None:
-        from orthogen.data.image_archive import ImageArchive
-        from orthogen.data.image_folder import ImageFolder
-
-        kind = ImageArchive if Path(given.data).suffix == ".zip" else ImageFolder
-        recipe = replace(recipe, data=kind(given.data, resolution=recipe.model.resolution))
+        recipe = replace(recipe, data=_data(given, recipe.model.resolution))
     recipe = override(recipe, [*rest, *["--help"] * given.help], f"orthogen train {given.recipe}")
     from orthogen.training.loop import train
 
@@ -156,22 +153,79 @@ def _traverse(given: Namespace) -> None:
         print(path)
 
 
+def _data(given: Namespace, resolution: int | None) -> Any:
+    """A data set of the catalogue by name, or a folder or archive of images by path; None where none is named."""
+    if given.data is None:
+        return None
+    from orthogen.core import catalogue
+    from orthogen.data.image_archive import ImageArchive
+    from orthogen.data.image_folder import ImageFolder
+
+    if given.data in {entry.name for entry in catalogue.entries("data")}:
+        return catalogue.find(given.data, "data").load()()
+    kind = ImageArchive if Path(given.data).suffix == ".zip" else ImageFolder
+    return kind(given.data, resolution=resolution)
+
+
 def _measure(given: Namespace) -> None:
     from orthogen.core import catalogue
     from orthogen.evaluation import measure
     from orthogen.metrics.penalty_value import PenaltyValue
     from orthogen.training.distributed import pick_device
 
+    extractor: Any = given.features
+    if given.inception:
+        if extractor:
+            raise ValueError("--inception and --features name two extractors; give one of them")
+        from orthogen.extractors.inception import Inception
+
+        extractor = Inception(given.inception)
     penalties = {entry.name for entry in catalogue.entries("regularizers")}
     for score in measure(
         given.source,
         [PenaltyValue(name, layers=tuple(given.layers or ())) if name in penalties else name for name in given.metrics],
+        data=_data(given, given.resolution),
         directions=given.directions,
+        extractor=extractor,
         n=given.n,
+        reference_n=given.reference,
+        balanced=not given.as_is,
+        condition=given.condition,
         seed=given.seed,
         device=pick_device(given.device),
     ):
         print(score)
+        for _, part in score.named_parts():
+            print(f"  {part}")
+
+
+def _compare(given: Namespace) -> None:
+    from orthogen.core.score import Score
+    from orthogen.evaluation import compare
+
+    found = compare(given.a, given.b, despite=given.despite)
+
+    def text(score: Score) -> str:
+        return str(Score(score.value, score.stderr))
+
+    def interval(score: Score) -> str:
+        ends = score.parts["interval_95"]
+        return "no interval" if ends is None else f"95 %: [{ends[0]:.3g}, {ends[1]:.3g}]"
+
+    rows = [
+        (pair.name, text(pair.a), text(pair.b), text(pair.difference), interval(pair.difference))
+        for pair in found.pairs
+    ]
+    if rows:
+        rows.insert(0, ("", "A", "B", "B - A", ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for side, names in (("A", found.only_a), ("B", found.only_b)):
+        if names:
+            print(f"only in {side}: {', '.join(names)}")
+    if found.refused:
+        raise ValueError("\n".join(found.refused))
 
 
 def _report(given: Namespace) -> None:

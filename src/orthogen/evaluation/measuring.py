@@ -1,165 +1,137 @@
-"""Measuring: the place where generators, data and metrics meet. Draws everything once and writes ``scores.json``."""
+"""`measure`: scores of a generator, kept in its run folder. `measure_codes`: scores of an encoder."""
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from orthogen import __version__
 from orthogen.checkpoints import load, open_run
 from orthogen.core import catalogue
 from orthogen.core import rng as randomness
 from orthogen.core.directions import Directions
-from orthogen.core.files import write_atomically
 from orthogen.core.generator import Generator
-from orthogen.core.images import to_float
-from orthogen.core.kinds import CodeMetric, Data, FactorSet, LatentMetric, LatentPenalty
+from orthogen.core.kinds import (
+    CodeMetric,
+    Data,
+    Extractor,
+    FactorSet,
+    ImageMetric,
+    ImageSet,
+    LatentMetric,
+    LatentPenalty,
+)
 from orthogen.core.score import Score
+from orthogen.evaluation import factors
+from orthogen.evaluation.files import merge
+from orthogen.evaluation.images import image_scores
+from orthogen.evaluation.waiting import waiting
 from orthogen.metrics.penalty_value import PenaltyValue
+from orthogen.metrics.variation_score import Pairs, VariationScore
 
-__all__ = ["measure"]
+__all__ = ["measure", "measure_codes"]
 
-Metric = LatentMetric | CodeMetric | LatentPenalty
+Metric = LatentMetric | CodeMetric | ImageMetric
+Given = str | Metric | LatentPenalty | type[Metric] | type[LatentPenalty]
+KINDS = (LatentMetric, CodeMetric, ImageMetric)
 
 
-def _metric(given: str | Metric | type[Metric]) -> LatentMetric | CodeMetric:
+def _metric(given: Given) -> Metric:
     """A metric by name, class or value; a penalty stands for its value."""
     found: Any = given
     if isinstance(found, str):
         try:
             found = catalogue.find(found, "metrics", "regularizers").load()
         except KeyError:
-            names = ", ".join(entry.name for entry in catalogue.entries("metrics"))
-            raise ValueError(f"no metric is called {given!r}; there are {names}, or name a penalty") from None
+            raise ValueError(f"no metric is called {given!r}; there are {_names()}, or name a penalty") from None
     if isinstance(found, type):
         found = found()
     if isinstance(found, LatentPenalty):
         found = PenaltyValue(found)
-    if not isinstance(found, LatentMetric | CodeMetric):
-        raise TypeError(f"measure was given {given!r}; it takes metrics of latents or of codes, such as Activeness()")
+    if not isinstance(found, KINDS):
+        raise TypeError(f"measure was given {given!r}; it takes metrics, such as Activeness(), or a penalty on latents")
     return found
 
 
-def _factor_set(data: Data | FactorSet | None) -> FactorSet:
-    opened: Any = data.open() if isinstance(data, Data) else data
-    if not isinstance(opened, FactorSet):
-        what = "no data" if data is None else type(data).__name__
-        raise ValueError(
-            f"code metrics need true factors, and {what} has none to read off an image; give Sprites() or Shapes3d()"
-        )
-    return opened
+def _names() -> str:
+    return ", ".join(sorted({entry.name for entry in catalogue.entries("metrics")} - {"Pairs"}))
 
 
-def _ambiguous(factors: FactorSet, rng: torch.Generator) -> list[int]:
-    """Factors two values of which can look the same, as the orientation of a square."""
-    a = factors.factors(torch.randint(len(factors), (4096,), generator=rng))
-    found = []
-    for i, size in enumerate(factors.factor_sizes):
-        b = a.clone()
-        b[:, i] = torch.randint(size, (len(a),), generator=rng)
-        if (factors.same(a, b)[:, i] & (a[:, i] != b[:, i])).any():
-            found.append(i)
-    return found
+def _versions() -> dict[str, str]:
+    return {"orthogen": __version__, "torch": torch.__version__.partition("+")[0]}
 
 
-def _reading_error(factors: FactorSet, rng: torch.Generator, n: int = 500) -> Tensor:
-    """The share of true frames in which each factor is read wrong."""
-    index = torch.randint(len(factors), (n,), generator=rng)
-    read, _ = factors.read_factors(to_float(factors.images(index)))
-    return (~factors.same(read, factors.factors(index))).float().mean(dim=0)
+def _with(score: Score, protocol: dict[str, Any], about: dict[str, Any]) -> Score:
+    return replace(
+        score,
+        protocol={**score.protocol, **protocol, "versions": _versions()},
+        about={**score.about, **about},
+    )
 
 
-@torch.no_grad()
-def _read(generator: Generator, z: Tensor, factors: FactorSet, rng: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
-    """The factors that the reader finds in the images of ``z``, and how it was read, for the protocol."""
-    values, confidences = [], []
-    for part in z.split(32 if generator.device.type == "cpu" else 512):  # the caches of a CPU like few images
-        images = generator(part.to(generator.device)).float().cpu()
-        value, confidence = factors.read_factors(images)
-        values.append(value)
-        confidences.append(confidence)
-    ambiguous = _ambiguous(factors, rng)
-    kept = [i for i in range(len(factors.factor_sizes)) if i not in ambiguous]
-    names, sure = factors.factor_names, torch.cat(confidences)[:, kept]
-    return torch.cat(values)[:, kept], {
-        "reader": f"{type(factors).__name__}.read_factors",
-        "factors": [names[i] for i in kept],
-        "ambiguous_factors_left_out": [names[i] for i in ambiguous],
-        "reader_error_on_true_frames": [round(e, 4) for e in _reading_error(factors, rng)[kept].tolist()],
-        "reader_confidence": [round(c, 4) for c in sure.mean(dim=0).tolist()],
-        "read_with_confidence_below_half": [round(c, 4) for c in (sure < 0.5).float().mean(dim=0).tolist()],
-        "low_confidence_images": "kept",
-    }
+def _pairs_folder(source: object) -> bool:
+    return isinstance(source, str | Path) and (Path(source) / "labels.npy").is_file()
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no nan and no infinity."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _entry(score: Score) -> dict[str, Any]:
-    return _plain({key: getattr(score, key) for key in ("name", "value", "stderr", "n", "protocol", "parts")})
-
-
-def _kept(path: Path) -> list[Score]:
-    """The scores in a ``scores.json``; none where nothing was measured yet."""
-    if not path.exists():
-        return []
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["scores"]
-        return [
-            Score(**{**entry, "value": math.nan if entry["value"] is None else entry["value"]}) for entry in entries
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it and measure again") from None
-
-
-def _merge(folder: Path, scores: Sequence[Score]) -> None:
-    """Put scores in the folder's file; one of the same name and protocol replaces the one before."""
-    path = folder / "scores.json"
-    kept = {json.dumps([old.name, _plain(old.protocol)], sort_keys=True): old for old in _kept(path)}
-    kept |= {json.dumps([new.name, _plain(new.protocol)], sort_keys=True): new for new in scores}
-    entries = [_entry(score) for score in kept.values()]
-    write_atomically(path, json.dumps({"scores": entries}, indent=1) + "\n")
+def _of_pairs(folder: str | Path, chosen: Sequence[Metric], seed: int) -> list[Score]:
+    """Scores of pairs of images on disk, in the released format of the VP score."""
+    pairs, scores = Pairs.read(folder), []
+    for metric in chosen:
+        if not isinstance(metric, VariationScore):
+            raise ValueError(f"{folder} holds pairs of images; VariationScore alone reads these, not {metric}")
+        score = metric.of(pairs, rng=randomness.generator(seed, "measure", "VariationScore"))
+        scores.append(_with(score, {}, {"seed": seed, "pairs": str(folder)}))
+    return scores
 
 
 def measure(
     source: Generator | str | Path,
-    metrics: Sequence[str | Metric | type[Metric]] = (),
+    metrics: Sequence[Given] = (),
     *,
-    data: Data | FactorSet | None = None,
+    data: Data | ImageSet | None = None,
     directions: Directions | str | Path | None = None,
+    extractor: "Extractor | Any | None" = None,
     n: int = 5000,
+    reference_n: int | None = None,
+    balanced: bool = True,
+    condition: str | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     save: bool = True,
+    quiet: bool = False,
 ) -> list[Score]:
     """Scores of a generator, each with its standard error and the protocol that gave it.
 
-    Latent metrics draw latents of their own. Code metrics share ``n`` latents: their images are drawn once, the true
-    factors are read off the images by the data's reader, and the latents are scored as codes of these factors. Images
-    that the reader is unsure of are kept, which lowers a score rather than raising it; how many, the protocol says.
-    Factors that an image does not determine, such as the orientation of a square, are left out and named there.
+    *Latent metrics* draw latents of their own.
+
+    *Code metrics* share ``n`` latents: their images are drawn once, the true factors are read off the images by the
+    data's reader, and the latents are scored as codes of these factors. Images that the reader is unsure of are kept,
+    which lowers a score rather than raising it; how many, ``Score.about`` says. Factors that an image does not
+    determine, such as the orientation of a square, are left out and named in the protocol.
+
+    *Image metrics* share one pass: ``n`` images are drawn once, quantized to uint8, and seen once by the extractor; the
+    reference is seen once and kept in a cache for the next time.
 
     Args:
-        source: a generator, a run folder, or a checkpoint file.
+        source: a generator, a run folder, a checkpoint file, or a folder of pairs in the VP score's released format.
         metrics: names, classes or values; the recipe's own for a run folder. A penalty on latents, such as OroJaR,
             stands for its value on the image, see `orthogen.metrics.penalty_value.PenaltyValue`.
-        data: where factors are read; the recipe's own for a run folder.
+        data: where factors are read and reference images come from; the recipe's own for a run folder.
         directions: what latent metrics look along; the latent's coordinates if None.
-        n: images for code metrics.
+        extractor: what sees images: an `Extractor`, a function or module from images in [-1, 1] to features (and
+            logits), or ``"my_file.py:make"``; Inception if None.
+        n: images drawn for code metrics and image metrics, each.
+        reference_n: images of the reference; all, up to 50,000, if None.
+        balanced: whether the reference has equally many images of each class, where there are classes.
+        condition: name of the generator's condition that takes class labels; they are drawn evenly.
         seed: of everything drawn.
         device: where to draw images; as it is if None.
-        save: keep the scores in the run folder's ``scores.json``, where ``source`` is one. A score of the same name and
-            protocol replaces the one before.
+        save: keep the scores in the run folder's ``scores.json``, where ``source`` is one. A score of the same name,
+            protocol and subject replaces the one before.
+        quiet: show no progress and no estimate of the time.
 
     Raises:
         ValueError: a metric is unknown, there is none, or the data has no factors.
@@ -168,43 +140,143 @@ def measure(
     Example:
         >>> import orthogen as og
         >>> G = og.adapt(torch.nn.Identity(), og.Normal(2), call=lambda m, z: z[:, None, None, :])
-        >>> [score.name for score in measure(G, ["Activeness"])]
+        >>> [score.name for score in measure(G, ["Activeness"], quiet=True)]
         ['Activeness']
     """
     folder = Path(source) if not isinstance(source, Generator) and (Path(source) / "run.json").is_file() else None
-    generator = source if isinstance(source, Generator) else load(source)
     if folder is not None and (not metrics or data is None):
         recipe = open_run(folder).recipe
         metrics, data = metrics or recipe.metrics, data or recipe.data
     if not metrics:
-        raise ValueError(f"name a metric; there are {', '.join(e.name for e in catalogue.entries('metrics'))}")
+        raise ValueError(f"name a metric; there are {_names()}")
     chosen = [_metric(each) for each in metrics]
     if n < 2:
-        raise ValueError(f"n={n}: code metrics need at least 2 images, and some thousands to say anything")
+        raise ValueError(f"n={n}: at least 2 images are needed, and some thousands to say anything")
+    if _pairs_folder(source):
+        assert not isinstance(source, Generator)
+        with waiting(quiet=quiet):
+            return _of_pairs(source, chosen, seed)
+
+    generator = source if isinstance(source, Generator) else load(source)
     if device is not None:
         generator.module.to(device)
     if directions is not None and not isinstance(directions, Directions):
         directions = Directions.load(directions)
-
     about: dict[str, Any] = {"seed": seed}
-    if directions is not None:
-        about["directions"] = {"space": directions.space, "n": len(directions), **directions.provenance}
     if folder is not None and (newest := open_run(folder).newest) is not None:
         about["trained_images"] = newest.images
-    scores: list[Score] = []
-    drawn: tuple[Tensor, Tensor, dict[str, Any]] | None = None
-    for metric in chosen:
-        rng = randomness.generator(seed, "measure", type(metric).__name__)
-        if isinstance(metric, LatentMetric):
-            score = metric(generator, directions, rng=rng)
-        else:
-            if drawn is None:
-                z = generator.latent.sample(n, rng=randomness.generator(seed, "measure", "codes"))
-                drawn = (z, *_read(generator, z, _factor_set(data), randomness.generator(seed, "measure", "factors")))
-            codes, factors, how = drawn
-            score = metric(codes, factors, rng=rng)
-            score = replace(score, protocol={**score.protocol, **how})
-        scores.append(replace(score, protocol={**score.protocol, **about}))
+
+    def along(metrics: Sequence[Any]) -> list[Score]:
+        return [_with(score, {}, about) for score in _along(generator, metrics, data, directions, seed)]
+
+    def of_codes(metrics: Sequence[Any]) -> list[Score]:
+        return [_with(score, {}, about) for score in _of_codes(generator, metrics, data, n, seed)]
+
+    def of_images(metrics: Sequence[Any]) -> list[Score]:
+        made = image_scores(
+            generator,
+            metrics,
+            data=data,
+            extractor=extractor,
+            n=n,
+            reference_n=reference_n,
+            balanced=balanced,
+            condition=condition,
+            seed=seed,
+        )
+        return [_with(score, {}, about) for score in made]
+
+    found: dict[int, Score] = {}
+    with waiting(quiet=quiet):
+        for kind, run in ((LatentMetric, along), (CodeMetric, of_codes), (ImageMetric, of_images)):
+            where = [i for i, metric in enumerate(chosen) if isinstance(metric, kind)]
+            if where:
+                found |= dict(zip(where, run([chosen[i] for i in where]), strict=True))
+    scores = [found[i] for i in range(len(chosen))]
     if save and folder is not None:
-        _merge(folder, scores)
+        merge(folder, scores)
     return scores
+
+
+def _along(
+    generator: Generator,
+    metrics: Sequence[LatentMetric],
+    data: Data | ImageSet | None,
+    directions: Directions | None,
+    seed: int,
+) -> list[Score]:
+    """Scores along the latent, or along directions."""
+    about = {}
+    if directions is not None:
+        about["directions"] = {"space": directions.space, "n": len(directions), **directions.provenance}
+    scores = []
+    for metric in metrics:
+        if type(metric).with_data is not LatentMetric.with_data:  # it makes use of data
+            data = data.open() if isinstance(data, Data) else data
+            metric = metric.with_data(data) if isinstance(data, FactorSet) else metric
+        rng = randomness.generator(seed, "measure", type(metric).__name__)
+        scores.append(_with(metric(generator, directions, rng=rng), {}, about))
+    return scores
+
+
+def _of_codes(
+    generator: Generator, metrics: Sequence[CodeMetric], data: Data | ImageSet | None, n: int, seed: int
+) -> list[Score]:
+    """Scores of latents as codes of the factors that are read off their images."""
+    z = generator.latent.sample(n, rng=randomness.generator(seed, "measure", "codes"))
+    source = factors.factor_set(data)
+    true, how, sure = factors.read(generator, z, source, randomness.generator(seed, "measure", "factors"))
+    return [_code_score(metric, z, true, seed, how, sure) for metric in metrics]
+
+
+def _code_score(
+    metric: CodeMetric, codes: Tensor, true: Tensor, seed: int, how: dict[str, Any], about: dict[str, Any]
+) -> Score:
+    rng = randomness.generator(seed, "measure", type(metric).__name__)
+    return _with(metric(codes, true, rng=rng), how, about)
+
+
+def measure_codes(
+    encoder: factors.Encoder,
+    metrics: Sequence[str | CodeMetric | type[CodeMetric]],
+    *,
+    data: Data | FactorSet,
+    n: int = 10_000,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    quiet: bool = False,
+) -> list[Score]:
+    """Scores of an encoder's codes against the true factors of drawn images.
+
+    Args:
+        encoder: images in [-1, 1], ``(n, c, h, w)``, to codes ``(n, k)``; a module is put in evaluation mode meanwhile.
+        metrics: code metrics by name, class or value.
+        data: a set with known factors.
+        n: images, drawn evenly over the factors; all of the set, once each, where it has no more.
+        seed: of everything drawn.
+        device: where the encoder runs; that of its parameters if None.
+        quiet: show no progress and no estimate of the time.
+
+    Raises:
+        ValueError: a metric is no metric of codes, the data has no factors, or the encoder's output is no code.
+
+    Example:
+        >>> import orthogen as og
+        >>> brightness = lambda images: torch.stack([images.mean((1, 2, 3)), images.amax((1, 2, 3))], dim=1)
+        >>> [score.name for score in measure_codes(brightness, ["Mig"], data=og.Sprites(), n=200, quiet=True)]
+        ['MIG']
+    """
+    chosen = [_metric(each) for each in metrics]
+    for metric in chosen:
+        if not isinstance(metric, CodeMetric):
+            raise ValueError(f"measure_codes was given {type(metric).__name__}; an encoder has code metrics only")
+    if n < 2:
+        raise ValueError(f"n={n}: at least 2 images are needed, and some thousands to say anything")
+    if device is None:
+        parameter = next(encoder.parameters(), None) if isinstance(encoder, nn.Module) else None
+        device = torch.device("cpu") if parameter is None else parameter.device
+    with waiting(quiet=quiet):
+        codes, true, how = factors.encoded(
+            encoder, factors.factor_set(data), n, randomness.generator(seed, "measure", "encoder"), torch.device(device)
+        )
+        return [_code_score(each, codes, true, seed, how, {"seed": seed}) for each in chosen]  # type: ignore[arg-type]

@@ -1,0 +1,59 @@
+"""``scores.json``: the scores of one run, merged as they are measured."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orthogen.core.files import write_atomically
+from orthogen.core.score import Score
+
+__all__ = ["merge", "plain", "read"]
+
+FIELDS = ("name", "value", "stderr", "n", "protocol", "parts", "about")
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: no nan, no infinity, no tuple."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read(path: str | Path) -> list[Score]:
+    """The scores of a ``scores.json``, or of a folder that has one.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is damaged.
+    """
+    path = Path(path)
+    path = path / "scores.json" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; `orthogen measure` writes it")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["scores"]
+        return [
+            Score(**{**entry, "value": math.nan if entry["value"] is None else entry["value"]}) for entry in entries
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it and measure again") from None
+
+
+def _key(score: Score) -> str:
+    return json.dumps([score.name, plain(score.protocol), plain(score.about)], sort_keys=True)
+
+
+def merge(folder: Path, scores: Sequence[Score]) -> None:
+    """Put scores in the folder's file; one that measured the same the same way replaces the one before.
+
+    Raises:
+        ValueError: the file that is there is damaged.
+    """
+    path = folder / "scores.json"
+    kept = {_key(score): score for score in [*(read(path) if path.exists() else ()), *scores]}
+    entries = [plain({name: getattr(score, name) for name in FIELDS}) for score in kept.values()]
+    write_atomically(path, json.dumps({"scores": entries}, indent=1) + "\n")

@@ -1,0 +1,115 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import orthogen as og
+from orthogen.cli import main
+from orthogen.evaluation import files
+from orthogen.evaluation.comparison import compare, difference
+
+
+def score(value=0.3, stderr=0.03, n=1000, name="MIG", about=None, parts=None, **protocol):
+    return og.Score(value, stderr, n, name, protocol or {"bins": 20}, parts or {}, about or {})
+
+
+def folder(path, *scores):
+    path.mkdir(exist_ok=True)
+    files.merge(path, scores)
+    return path
+
+
+def test_a_difference_has_the_error_of_both_and_an_interval():
+    found = difference(score(0.30, 0.03), score(0.42, 0.04))
+    assert found.value == pytest.approx(0.12)
+    assert found.stderr == pytest.approx(0.05)
+    assert found.parts["interval_95"] == pytest.approx([0.12 - 1.96 * 0.05, 0.12 + 1.96 * 0.05], abs=1e-5)
+
+
+def test_without_an_error_there_is_no_interval():
+    found = difference(score(stderr=None), score())
+    assert found.stderr is None
+    assert found.parts["interval_95"] is None
+
+
+def test_other_protocols_are_refused_by_the_field_that_differs():
+    with pytest.raises(ValueError, match=r"^MIG was measured by different protocols: bins: 20 against 10$"):
+        difference(score(bins=20), score(bins=10))
+    with pytest.raises(ValueError, match=r"n: 1000 against 50000"):
+        difference(score(), score(n=50_000))
+    with pytest.raises(ValueError, match=r"extractor.weights: a1 against b2; reference.n: None against 5$"):
+        difference(score(extractor={"weights": "a1"}), score(extractor={"weights": "b2"}, reference={"n": 5}))
+    with pytest.raises(ValueError, match="'MIG' and 'SAP' are different scores"):
+        difference(score(), score(name="SAP"))
+
+
+def test_a_long_value_is_cut():
+    with pytest.raises(ValueError, match=r"names: None against xxx+\.\.\.$"):
+        difference(score(a=1), score(a=1, names="x" * 200))
+
+
+def test_fields_can_be_let_pass():
+    a, b = score(bins=20, versions={"torch": "2.11"}), score(bins=20, versions={"torch": "2.15"}, n=2000)
+    assert difference(a, b, despite=["versions", "n"]).value == 0
+    with pytest.raises(ValueError, match="n: 1000 against 2000"):
+        difference(a, b, despite=["versions"])
+
+
+@given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.floats(0, 10), st.floats(0, 10))
+def test_a_difference_turns_round(a, b, ea, eb):
+    there, back = difference(score(a, ea), score(b, eb)), difference(score(b, eb), score(a, ea))
+    assert there.value == -back.value
+    assert there.stderr == back.stderr
+
+
+def test_two_runs(tmp_path):
+    a = folder(tmp_path / "a", score(0.3, about={"seed": 0}), score(1.0, name="FID", bins=1), score(name="only a"))
+    b = folder(tmp_path / "b", score(0.4, about={"seed": 1}), score(2.0, name="FID", bins=2), score(name="only b"))
+    found = compare(a, b / "scores.json")
+    assert [(pair.name, round(pair.difference.value, 6)) for pair in found.pairs] == [("MIG", 0.1)]
+    assert found.refused == ("FID was measured by different protocols: bins: 1 against 2",)
+    assert (found.only_a, found.only_b) == (("only a",), ("only b",))
+
+
+def test_scores_of_one_name_find_the_one_of_their_protocol(tmp_path):
+    a = folder(tmp_path / "a", score(1.0, bins=10), score(2.0, bins=20))
+    b = folder(tmp_path / "b", score(22.0, bins=20), score(11.0, bins=10), score(33.0, bins=30))
+    found = compare(a, b)
+    assert sorted(pair.difference.value for pair in found.pairs) == [10.0, 20.0]
+    assert not found.refused
+    assert found.only_b == ("MIG",)
+
+
+def test_parts_with_an_error_of_their_own_are_lines_of_their_own(tmp_path):
+    a = score(0.65, name="PR", parts={"precision": 0.7, "precision_stderr": 0.03, "k": 3})
+    b = score(0.75, name="PR", parts={"precision": 0.8, "precision_stderr": 0.04, "k": 3})
+    found = compare(folder(tmp_path / "a", a), folder(tmp_path / "b", b))
+    assert [pair.name for pair in found.pairs] == ["PR", "PR: precision"]
+    assert found.pairs[1].difference.stderr == pytest.approx(0.05)
+
+
+def test_the_verb(tmp_path, capsys):
+    a = folder(tmp_path / "a", score(0.30, 0.03), score(1.0, None, name="raw"))
+    b = folder(tmp_path / "b", score(0.42, 0.04), score(3.0, None, name="raw"))
+    assert main(["compare", str(a), str(b)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["A", "B", "B", "-", "A"]
+    assert lines[1].split("  ")[0] == "MIG"
+    assert lines[1].endswith("0.12 ± 0.05  95 %: [0.022, 0.218]")
+    assert lines[2].endswith("no interval")
+    files.merge(b, [score(0.1, name="FID", bins=3)])
+    files.merge(a, [score(0.1, name="FID", bins=4)])
+    assert main(["compare", str(a), str(b)]) == 2
+    said = capsys.readouterr()
+    assert "MIG" in said.out  # what can be compared is
+    assert said.err == "orthogen: FID was measured by different protocols: bins: 4 against 3\n"
+    assert main(["compare", str(a), str(b), "--despite", "bins"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(a), str(tmp_path / "nothing")]) == 2
+    assert "nothing does not exist; `orthogen measure` writes it" in capsys.readouterr().err
+
+
+def test_a_score_that_is_not_a_number_survives_the_file(tmp_path):
+    (kept,) = files.read(folder(tmp_path / "a", score(math.nan, None)))
+    assert math.isnan(kept.value)
