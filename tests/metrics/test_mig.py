@@ -7,47 +7,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from code_tables import golden_codes, grid
 from orthogen.metrics.mig import Mig
 from vectors import GOLDEN, vectors
-
-SIZES = (3, 6, 10, 8)
-
-
-def golden_codes(kind: str, factors: np.ndarray) -> torch.Tensor:
-    """The closed-form codes that the golden scores belong to."""
-    f = factors.astype(float).T
-    std = 2 * f / (np.array(SIZES)[:, None] - 1) - 1
-    noise = np.stack(
-        [np.sin(12.9898 * f[0] + 78.233 * f[1] + 37.719 * f[2] + 9.151 * f[3] + 1.7 * k) for k in range(1, 7)]
-    )
-    if kind == "mixed":
-        mix = 0.5 * np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
-        return torch.tensor(std.T @ mix + 0.4 * noise[:4].T)
-    if kind == "rotated":
-        for (i, j), angle in (((0, 1), 0.5), ((2, 3), 0.3)):
-            a, b = std[i].copy(), std[j].copy()
-            std[i], std[j] = a * np.cos(angle) - b * np.sin(angle), a * np.sin(angle) + b * np.cos(angle)
-    if kind == "dead":
-        return torch.tensor(np.concatenate([std + 0.05 * noise[:4], 0.01 * noise[4:], 0 * noise[:1]]).T)
-    return torch.tensor(np.concatenate([std + 0.05 * noise[:4], 0.3 * noise[4:]]).T)
 
 
 @pytest.mark.parametrize("kind", ["identity", "rotated", "dead", "mixed"])
 def test_equals_the_golden_scores(kind):
-    factors = vectors("gt_factors")["factors"]
     expected = json.loads((GOLDEN / "gt_mig.json").read_text())[kind]
+    factors = vectors("gt_factors")["factors"]
     score = Mig()(golden_codes(kind, factors), torch.tensor(factors, dtype=torch.int64))
     assert score.value == pytest.approx(expected["mig"], abs=1e-9)
     np.testing.assert_allclose(score.parts["mutual_information"], expected["mutual_information"], rtol=0, atol=1e-9)
     np.testing.assert_allclose(score.parts["entropy"], expected["entropy"], rtol=0, atol=1e-9)
 
 
-def table(*sizes: int) -> torch.Tensor:
-    return torch.cartesian_prod(*[torch.arange(size) for size in sizes])
-
-
 def test_fixed_points():
-    factors = table(3, 4, 5)
+    factors = grid(3, 4, 5)
     perfect = factors.double()
     assert Mig()(perfect, factors).value == pytest.approx(1.0)
     assert Mig()(torch.zeros(60, 3), factors).value == 0.0
@@ -72,12 +48,12 @@ def test_indifferent_to_order_and_scale(seed, scale):
 
 
 def test_factor_values_are_labels():
-    factors = table(3, 4)
+    factors = grid(3, 4)
     assert Mig()(factors.double(), 7 * factors - 100).value == pytest.approx(1.0)
 
 
 def test_factors_that_never_vary_are_left_out_and_named():
-    factors = table(3, 4)
+    factors = grid(3, 4)
     still = torch.cat([factors, torch.full((12, 1), 5)], dim=1)
     score = Mig()(factors.double(), still)
     assert score.value == pytest.approx(1.0)
@@ -109,9 +85,11 @@ def test_standard_error_is_the_spread_over_samples():
     [
         (lambda: Mig(bins=1), r"Mig\(bins=1\): cut each code into at least 2 bins"),
         (lambda: Mig()(torch.zeros(5, 1), torch.zeros(5, 1, dtype=torch.int64)), "5 samples of 1 codes; a gap needs"),
+        (lambda: Mig()(torch.zeros(5, 2), torch.zeros(4, 1, dtype=torch.int64)), "5 codes and 4 rows of factors; give"),
+        (lambda: Mig()(torch.zeros(5, 2), torch.zeros(5, 0, dtype=torch.int64)), "0 factors; a gap needs at least 1"),
         (lambda: Mig()(torch.full((5, 2), math.nan), torch.zeros(5, 1, dtype=torch.int64)), "not finite"),
     ],
 )
-def test_mistakes(build, words):
+def test_mistakes(build, words, unchecked):
     with pytest.raises(ValueError, match=words):
         build()

@@ -197,6 +197,8 @@ def _measure(given: Namespace) -> None:
         print(score)
         for _, part in score.named_parts():
             print(f"  {part}")
+        if note := score.parts.get("note"):
+            print(f"  {note}")
 
 
 def _compare(given: Namespace) -> None:

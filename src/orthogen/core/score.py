@@ -37,7 +37,8 @@ class Score:
         name: what is measured, e.g. ``"MIG"``.
         protocol: every setting that changes the number's meaning, ready for JSON; scores of different protocols are not
             compared.
-        parts: the value by layer, factor, dimension or class, where there is one, as plain numbers or lists of them.
+        parts: the value by layer, factor, dimension or class, where there is one, as plain numbers or lists of them;
+            ``note``, where there is one, is what nobody should read the value without.
         about: what was measured: the checkpoint, its directions, the seed; scores that differ only here are compared.
 
     Example:

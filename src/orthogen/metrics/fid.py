@@ -76,6 +76,8 @@ class Fid(FrechetMetric):
         reference, made = moments_of("Fid", real, fake)
         found = frechet(reference, made)
         bias, width = found.bias + found.reference_bias, len(made.mean)
+        biased = bias > self.tolerance * found.value or min(reference.n, made.n) < width
+        note = f"about {bias:.3g} of it comes from the finite numbers of images ({made.n:,} and {reference.n:,})"
         return Score(
             found.value,
             stderr=found.stderr,
@@ -92,6 +94,7 @@ class Fid(FrechetMetric):
                 "covariances": max(0.0, found.value - found.means),
                 "bias": found.bias,
                 "reference_bias": found.reference_bias,
-                "biased": bias > self.tolerance * found.value or min(reference.n, made.n) < width,
+                "biased": biased,
+                **({"note": note} if biased else {}),
             },
         )

@@ -8,28 +8,18 @@ from torch import Tensor
 from orthogen.core.kinds import CodeMetric
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float, Int
+from orthogen.metrics._codes import HALVES, bins, checked, information, spread_over_halves, varied
 
 __all__ = ["Mig"]
 
-
-def _bins(codes: Float[Tensor, "n c"], count: int) -> Int[Tensor, "c n"]:
-    """Bin of each value among ``count`` equal ones between its code's extremes; a left edge belongs to its bin."""
-    values = codes.detach().cpu().double().T.contiguous()
-    low, high = values.min(dim=1, keepdim=True).values, values.max(dim=1, keepdim=True).values
-    edges = low + torch.arange(count, dtype=torch.float64) * ((high - low) / count)
-    return torch.searchsorted(edges, values, right=True) - 1
-
-
-def _classes(factors: Int[Tensor, "n f"]) -> Int[Tensor, "f n"]:
-    """Each factor's values renumbered 0, 1, ..."""
-    columns = factors.detach().cpu().unbind(dim=1)
-    return torch.stack([torch.unique(column, return_inverse=True)[1] for column in columns])
-
-
-def _log_ratio(joint: Float[Tensor, "c f b v"]) -> Float[Tensor, "c f b v"]:
-    """The logarithm of p(a, b) / (p(a) p(b)), 0 where p(a, b) is 0."""
-    apart = joint.sum(dim=3, keepdim=True) * joint.sum(dim=2, keepdim=True)
-    return torch.where(joint > 0, (joint / apart.clamp_min(1e-300)).clamp_min(1e-300).log(), 0.0)
+CITATION = """\
+@inproceedings{chen2018isolating,
+  title     = {Isolating Sources of Disentanglement in Variational Autoencoders},
+  author    = {Chen, Ricky T. Q. and Li, Xuechen and Grosse, Roger and Duvenaud, David},
+  booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
+  year      = {2018}
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -41,13 +31,15 @@ class Mig(CodeMetric):
     with c1 and c2 the two codes of highest mutual information I with f, each code cut into equal bins between its
     extremes; I and the entropy H are plug-in estimates in nats. 1: each factor has one code of its own; 0: none has.
 
-    The standard error is the infinitesimal jackknife over samples: with psi(x) the first-order influence of sample x
-    on the score, sqrt(mean psi^2 / n). Factors that (almost) never vary have no gap: they are left out of the mean and
-    named in the protocol; where none varies the score is 0.
+    The standard error is the spread over random halves of the samples (the delete-d jackknife), bins included: their
+    edges follow the extremes of a code, and where two factors share a code, the gap moves with them. Factors that
+    (almost) never vary have no gap: they are left out of the mean and named in the protocol; where none varies the
+    score is 0.
 
     Attributes:
         bins: equal bins per code.
         least_entropy: nats; a factor of less entropy in the sample counts as not varied.
+        halves: how many random halves the standard error rests on; 0 for none.
 
     Raises:
         ValueError: fewer than two codes or two samples, codes that are not finite, or fewer than two bins.
@@ -65,6 +57,7 @@ class Mig(CodeMetric):
 
     bins: int = 20
     least_entropy: float = 0.05
+    halves: int = 20
 
     def __post_init__(self) -> None:
         if self.bins < 2:
@@ -73,64 +66,37 @@ class Mig(CodeMetric):
     def __call__(
         self, codes: Float[Tensor, "n c"], factors: Int[Tensor, "n f"], *, rng: torch.Generator | None = None
     ) -> Score:
-        """The gap of ``codes`` for ``factors``; draws nothing."""
-        n, count = codes.shape
-        if count < 2 or n < 2:
-            raise ValueError(f"Mig was given {n} samples of {count} codes; a gap needs at least 2 of each")
-        if not codes.isfinite().all():
-            raise ValueError("Mig was given codes that are not finite; remove those rows")
-        a, b = _bins(codes, self.bins), _classes(factors)
-        width = int(b.max()) + 1
-        pair = a[:, None] * width + b[None]  # (c, f, n)
-        table = torch.zeros(*pair.shape[:2], self.bins * width, dtype=torch.float64)
-        joint = table.scatter_add_(2, pair, torch.ones(pair.shape, dtype=torch.float64)) / n
-        ratio = _log_ratio(joint.unflatten(2, (self.bins, width))).flatten(2)
-        information = (joint * ratio).sum(dim=2).clamp_min(0.0)  # (c, f)
+        """The gap of ``codes`` for ``factors``; ``rng`` draws the halves."""
+        table, labels = checked("Mig", codes, factors, of="a gap", least_codes=2)
+        moves = varied(labels, self.least_entropy)
 
-        share = joint[0].unflatten(1, (self.bins, width)).sum(dim=1)  # (f, v)
-        surprise = -torch.where(share > 0, share.clamp_min(1e-300).log(), 0.0)
-        entropy = (share * surprise).sum(dim=1)
-        varied = entropy >= max(self.least_entropy, 1e-12)
+        def gaps(table: Tensor, labels: Tensor) -> Tensor:
+            """The mean gap, and that of each factor, 0 where it does not vary."""
+            mutual, entropy = information(bins(table, self.bins), labels)
+            top, second = mutual.topk(2, dim=0).values
+            gap = torch.where(moves & (entropy > 0), (top - second) / entropy.clamp_min(1e-300), 0.0)
+            return torch.cat([gap.sum(dim=0, keepdim=True) / moves.sum().clamp_min(1), gap])
 
-        (top, second), order = information.topk(2, dim=0)
-        safe = torch.where(varied, entropy, 1.0)
-        gap = torch.where(varied, (top - second) / safe, 0.0)
-        influence = self._influence(ratio, pair, surprise, b, order, top - second, safe)  # (f, n)
-        each = influence.square().mean(dim=1).div(n).sqrt()
-        mean = influence[varied].mean(dim=0) if varied.any() else torch.zeros(n, dtype=torch.float64)
+        mutual, entropy = information(bins(table, self.bins), labels)
+        value, *each = gaps(table, labels).tolist()
+        error, *errors = spread_over_halves(gaps, table, labels, self.halves, rng) or [None] * (1 + len(labels))
+        known = moves.tolist()
         return Score(
-            gap[varied].mean().item() if varied.any() else 0.0,
-            stderr=(mean.square().mean() / n).sqrt().item(),
-            n=n,
+            value,
+            stderr=error,
+            n=len(table),
             name="MIG",
             protocol={
                 "bins": self.bins,
                 "least_entropy": self.least_entropy,
-                "factors_not_varied": [i for i, yes in enumerate(varied.tolist()) if not yes],
-                "stderr": "infinitesimal jackknife over samples",
+                "factors_not_varied": [i for i, yes in enumerate(known) if not yes],
+                "stderr": HALVES,
             },
             parts={
-                "gap": [g if yes else None for g, yes in zip(gap.tolist(), varied.tolist(), strict=True)],
-                "gap_stderr": [e if yes else None for e, yes in zip(each.tolist(), varied.tolist(), strict=True)],
-                "best_code": order[0].tolist(),
+                "gap": [gap if yes else None for gap, yes in zip(each, known, strict=True)],
+                "gap_stderr": [e if yes else None for e, yes in zip(errors, known, strict=True)],
+                "best_code": mutual.argmax(dim=0).tolist(),
                 "entropy": entropy.tolist(),
-                "mutual_information": information.tolist(),
+                "mutual_information": mutual.tolist(),
             },
         )
-
-    @staticmethod
-    def _influence(
-        ratio: Float[Tensor, "c f cells"],
-        pair: Int[Tensor, "c f n"],
-        surprise: Float[Tensor, "f v"],
-        b: Int[Tensor, "f n"],
-        order: Int[Tensor, "2 f"],
-        ahead: Float[Tensor, "f"],
-        entropy: Float[Tensor, "f"],
-    ) -> Float[Tensor, "f n"]:
-        """First-order effect of each sample on each factor's gap: d(u/h) = (psi_u - (u/h) psi_h) / h."""
-        rows = torch.arange(len(b))
-        first, second = (ratio[code, rows].gather(1, pair[code, rows]) for code in order)
-        psi_u = first - second - ahead[:, None]
-        psi_h = surprise.gather(1, b) - entropy[:, None]
-        return (psi_u - (ahead / entropy)[:, None] * psi_h) / entropy[:, None]

@@ -144,6 +144,14 @@ class PerClass(ImageMetric):
         value, error = mean(scores)
         refused, missing = [c for c in classes if c.refused], [c for c in classes if not c.score]
         instead = columns(classes, refused=True) if refused else {}
+        notes = [
+            f"{len(some)} of {len(classes)} classes {what}"
+            for some, what in (
+                (refused, f"have fewer than {self.least:,} images and got {type(self._find(self.instead)).__name__}"),
+                (missing, "have too few images of one kind and are missing"),
+            )
+            if some
+        ]
         return Score(
             value,
             stderr=error,
@@ -159,6 +167,7 @@ class PerClass(ImageMetric):
                 "stderr": "of the mean of the classes' values, as independent",
             },
             parts={
+                **({"note": "; ".join(notes)} if notes else {}),
                 "classes": [each.label for each in classes],
                 "real": [each.real for each in classes],
                 "fake": [each.fake for each in classes],

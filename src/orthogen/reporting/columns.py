@@ -150,6 +150,7 @@ def _measured(score: Score) -> Measured:
     if score.n:
         rests.append(f"n = {score.n:,}")
     rests += [str(Score(part.value, part.stderr, name=name)) for name, part in score.named_parts()]
+    rests += [str(score.parts["note"])] if score.parts.get("note") else []
     details: list[tuple[str, Any]] = [*score.about.items(), *score.protocol.items(), *score.parts.items()]
     picture = as_uri(leakage_picture(score), "png") if score.name == "Leakage" and "matrix" in score.parts else ""
     return Measured(_text(score), ", ".join(rests), [(str(key), words(value)) for key, value in details], picture)
