@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import orthogen as og
-from orthogen.core.kinds import BoundRule, Discovery, ImageMetric, ImageSet, StepRule, WeightPenalty
+from orthogen.core.features import Features
+from orthogen.core.kinds import BoundRule, ImageMetric, ImageSet, StepRule, WeightPenalty
 
 
 @dataclass(frozen=True)
@@ -56,20 +57,9 @@ class Half(StepRule):
 
 
 @dataclass(frozen=True)
-class Busiest(Discovery):
-    """The latent's axes, those that change the output most first."""
-
-    def fit(self, generator: og.Generator, *, rng: torch.Generator | None = None) -> og.Directions:
-        z, axes = generator.latent.sample(16, rng=rng), torch.eye(generator.latent.dim)
-        with torch.no_grad():
-            change = torch.stack([(generator(z + axis) - generator(z)).square().mean() for axis in axes])
-        order = change.argsort(descending=True)
-        return og.Directions(axes[order], strength=change[order], provenance={"method": "Busiest"})
-
-
-@dataclass(frozen=True)
 class MeanGap(ImageMetric):
     """The squared distance of the means."""
 
     def __call__(self, real, fake, *, rng=None) -> og.Score:  # type: ignore[no-untyped-def, override]
-        return og.Score((real.mean(0) - fake.mean(0)).square().sum().item(), n=len(fake), name="mean gap")
+        x, y = (Features.of(each).need_vectors("MeanGap") for each in (real, fake))
+        return og.Score((x.mean(0) - y.mean(0)).square().sum().item(), n=len(y), name="mean gap")
