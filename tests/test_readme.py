@@ -41,6 +41,7 @@ def test_make_targets_exist_and_do_their_own_set_up():
 
 def test_every_orthogen_command_runs_in_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_file.py").write_text("def make(): return lambda images: images.flatten(1)[:, ::97]\n")
     ran = []
     for words in commands():
         if words[0] != "orthogen":
@@ -52,7 +53,7 @@ def test_every_orthogen_command_runs_in_order(tmp_path, monkeypatch, capsys):
             arguments += ["-n", "64"]
         assert main(arguments) == 0, (arguments, capsys.readouterr().err)
         ran.append(arguments[0])
-    assert ran == ["list", "show", "cite", "train", "sample", "traverse", "measure", "report"]
+    assert ran == ["list", "show", "cite", "train", "sample", "traverse", "measure", "measure", "compare", "report"]
     made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     for name in ("report.html", "scores.json", "samples.png", "run.json", "log.jsonl"):
         assert any(path == f"runs/mine/{name}" for path in made), (name, made)

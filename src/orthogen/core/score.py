@@ -68,7 +68,7 @@ class Score:
         for name, value in self.parts.items():
             error = self.parts.get(f"{name}_stderr")
             if isinstance(value, int | float) and isinstance(error, int | float):
-                found.append((name, Score(float(value), float(error), self.n, name, self.protocol)))
+                found.append((name, Score(float(value), float(error), self.n, name.replace("_", " "), self.protocol)))
         return found
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,7 @@ def _measured(score: Score) -> Measured:
     rests = [] if score.stderr is not None else ["no standard error"]
     if score.n:
         rests.append(f"n = {score.n:,}")
-    rests += [str(Score(part.value, part.stderr, name=name)) for name, part in score.named_parts()]
+    rests += [str(replace(part, n=0)) for _, part in score.named_parts()]
     rests += [str(score.parts["note"])] if score.parts.get("note") else []
     details: list[tuple[str, Any]] = [*score.about.items(), *score.protocol.items(), *score.parts.items()]
     picture = as_uri(leakage_picture(score), "png") if score.name == "Leakage" and "matrix" in score.parts else ""
