@@ -9,9 +9,12 @@ from jaxtyping import config, install_import_hook
 
 install_import_hook("orthogen", "beartype.beartype")
 
+import hypothesis  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

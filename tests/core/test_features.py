@@ -11,7 +11,7 @@ def vectors(n=100, d=5, seed=0):
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 6), st.sampled_from([0.0, 1e4]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_streamed_moments_are_those_in_memory_however_the_batches_fall(sizes, d, offset):
     x = vectors(sum(sizes) + 1, d) + offset
     gathering = Gathering({"moments"})

@@ -48,7 +48,7 @@ def test_is_more_orthogonal_in_float32_than_the_published_loop():
     assert ours < error(torch.from_numpy(golden["Q_church_fine_f32"])) / 3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 6), st.integers(0, 4), st.integers(0, 1000))
 def test_is_gram_schmidt_and_does_not_see_lengths(n, more, seed):
     A = random(n, n + more, seed=seed)

@@ -141,7 +141,7 @@ def test_whole_set(whole):
     assert torch.equal(down[32:52], first[:20])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 737_279))
 def test_reader_finds_every_frame(whole, i):
     index = torch.tensor([i])

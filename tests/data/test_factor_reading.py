@@ -92,7 +92,7 @@ def test_a_reading_does_not_depend_on_its_batch(opened):
 
 
 @given(st.integers(0, 2), st.integers(0, 39))
-@settings(deadline=None)
+@settings()
 def test_canonical_orientation_is_in_the_first_period_and_shows_the_same(shape, orientation):
     sprites = Sprites().open()
     factors = torch.tensor([[shape, 2, orientation, 5, 6]])

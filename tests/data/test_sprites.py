@@ -88,7 +88,7 @@ def test_factors_come_in_the_order_of_the_original(sprites):
 
 
 @given(st.integers(0, 737_279), st.sampled_from([16, 33, 64, 200, 256]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_sprite_lies_whole_within_the_frame_at_any_resolution(index, resolution):
     frame = Sprites(resolution).open().images(torch.tensor([index]))
     assert frame.shape == (1, 1, resolution, resolution)

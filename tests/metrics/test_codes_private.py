@@ -13,7 +13,7 @@ from orthogen.metrics._groups import Groups, error_of_share, scored
 mutual_info_score = pytest.importorskip("sklearn.metrics").mutual_info_score
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), count=st.integers(2, 30))
 def test_bins_are_those_of_a_histogram(seed, count):
     rng = np.random.default_rng(seed)

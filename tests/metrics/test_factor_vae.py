@@ -77,7 +77,7 @@ def test_dead_codes_are_not_counted_and_do_not_matter(threshold, rng):
     assert few(0.01 * codes, factors, rng=rng).value == 0.0  # none is active any more
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000))
 def test_indifferent_to_order_sign_and_scale_of_codes(seed):
     codes, factors = blurred(seed, 500)

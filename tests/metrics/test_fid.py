@@ -56,7 +56,7 @@ def test_equals_torch_fidelity():
 
 
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(2, 30), st.integers(2, 30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_rank(seed, d, n, m):
     x, y = normal(n, d, seed), correlated(m, d, seed + 1)
     expected = by_singular_values(x, y)

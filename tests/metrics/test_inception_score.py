@@ -35,7 +35,7 @@ def test_equals_torch_fidelity():
 
 
 @given(st.integers(0, 1000), st.integers(2, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_lies_between_one_and_the_number_of_classes(seed, k):
     x = logits(40, k, seed, scale=5.0)
     assert 1 - 1e-9 <= InceptionScore(splits=2)(x, x).value <= k + 1e-9

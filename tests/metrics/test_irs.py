@@ -39,7 +39,7 @@ def plain(codes: np.ndarray, factors: np.ndarray, quantile: float) -> float:
     return float(np.average((1 - within / largest[:, None]).max(axis=1), weights=largest))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), quantile=st.sampled_from([0.3, 0.5, 0.9, 0.99, 1.0]), n=st.integers(30, 300))
 def test_equals_the_definition_and_its_jackknife(seed, quantile, n):
     codes, factors = blurred(seed, n)
@@ -81,7 +81,7 @@ def test_fixed_points(rng):
     assert abs(noise.value) < 0.1
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000), scale=st.sampled_from([-1.0, 0.5, 8.0]))
 def test_indifferent_to_order_sign_and_common_scale(seed, scale):
     codes, factors = blurred(seed, 200)

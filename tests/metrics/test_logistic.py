@@ -56,7 +56,7 @@ def test_half_precision_features_and_few_samples():
     assert _logistic.fit(x.float(), labels)(x.float()).dtype == torch.float64
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), classes=st.integers(2, 5), levels=st.integers(1, 20))
 def test_area_under_the_curve_with_ties_equals_scikit_learn(seed, classes, levels):
     rng = np.random.default_rng(seed)

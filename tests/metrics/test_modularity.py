@@ -61,7 +61,7 @@ def test_a_code_that_knows_two_factors_alike_has_half_the_modularity_of_three():
     assert quick(codes, factors).value == pytest.approx(0.5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.sampled_from([0.5, 2.0, 8.0]))
 def test_indifferent_to_order_and_scale(seed, scale):
     codes, factors = blurred(seed, 200)

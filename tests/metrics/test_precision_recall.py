@@ -50,7 +50,7 @@ def test_equals_torch_fidelity():
 @given(
     st.integers(0, 1000), st.integers(1, 5), st.integers(6, 60), st.integers(6, 60), st.sampled_from([7, 100, 2**23])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_blocks_give_what_all_distances_at_once_give(seed, k, n, m, entries):
     x, y = normal(n, 3, seed), normal(m, 3, seed + 1, shift=0.5)
     with pytest.MonkeyPatch.context() as patch:

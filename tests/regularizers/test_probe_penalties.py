@@ -114,7 +114,7 @@ def every_sign(d: int, batch: int) -> torch.Tensor:
     return signs[:, None].expand(-1, batch, -1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(d=st.integers(2, 6), seed=st.integers(0, 10_000))
 def test_over_all_signs_both_penalties_equal_twice_the_off_diagonal_energy(d, seed):
     rng = torch.Generator().manual_seed(seed)

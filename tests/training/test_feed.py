@@ -19,7 +19,7 @@ def part_of(rank: int, size: int) -> Processes:
     return processes
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(count=st.integers(1, 40), batch=st.integers(1, 30), seed=st.integers(0, 5))
 def test_every_epoch_shows_every_image_once(count: int, batch: int, seed: int) -> None:
     with Feed(Bars(count), batch, seed, CPU) as feed:
