@@ -189,11 +189,16 @@ class ImageMetric(ABC):
 
     Attributes:
         reads: what it needs of both sets, of `orthogen.core.features.PARTS`; evaluation gathers no more than that.
+        may_read: what it makes use of where the extractor has it, and can do without.
+        needs_reference: whether it looks at real images at all; scores of those that do not have no reference in their
+            protocol, and can be had without data.
         on_inception: what the score is called on the features of Inception (FID, KID, IS), where that name is reserved
             for them; None where one name serves all features.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"vectors"})
+    may_read: ClassVar[frozenset[str]] = frozenset()
+    needs_reference: ClassVar[bool] = True
     on_inception: ClassVar[str | None] = None
 
     @abstractmethod
@@ -205,6 +210,10 @@ class ImageMetric(ABC):
         rng: torch.Generator | None = None,
     ) -> Score:
         """The score of ``fake`` against ``real``; a bare tensor stands for the part that the metric reads."""
+
+    def with_data(self, data: "ImageSet") -> "ImageMetric":
+        """The metric with what it can use of the data set, such as its class counts; itself where it needs none."""
+        return self
 
 
 class Extractor(ABC):
