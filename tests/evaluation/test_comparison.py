@@ -24,13 +24,13 @@ def test_a_difference_has_the_error_of_both_and_an_interval():
     found = difference(score(0.30, 0.03), score(0.42, 0.04))
     assert found.value == pytest.approx(0.12)
     assert found.stderr == pytest.approx(0.05)
-    assert found.parts["interval_95"] == pytest.approx([0.12 - 1.96 * 0.05, 0.12 + 1.96 * 0.05], abs=1e-5)
+    assert found.interval_95 == pytest.approx((0.12 - 1.96 * 0.05, 0.12 + 1.96 * 0.05), abs=1e-5)
 
 
 def test_without_an_error_there_is_no_interval():
     found = difference(score(stderr=None), score())
     assert found.stderr is None
-    assert found.parts["interval_95"] is None
+    assert found.interval_95 is None
 
 
 def test_other_protocols_are_refused_by_the_field_that_differs():
@@ -81,12 +81,50 @@ def test_scores_of_one_name_find_the_one_of_their_protocol(tmp_path):
     assert found.only_b == ("MIG",)
 
 
-def test_parts_with_an_error_of_their_own_are_lines_of_their_own(tmp_path):
-    a = score(0.65, name="PR", parts={"precision": 0.7, "precision_stderr": 0.03, "k": 3})
-    b = score(0.75, name="PR", parts={"precision": 0.8, "precision_stderr": 0.04, "k": 3})
+def test_the_same_checkpoint_is_found_first_and_else_the_newest(tmp_path):
+    a = folder(tmp_path / "a", *(score(float(i), about={"trained_images": i}) for i in (100, 900, 500)))
+    b = folder(tmp_path / "b", score(9.0, about={"trained_images": 900}))
+    (pair,) = compare(a, b).pairs
+    assert (pair.a.value, pair.about) == (900.0, "")
+    other = folder(tmp_path / "c", score(9.0, about={"trained_images": 7}))
+    (pair,) = compare(a, other).pairs
+    assert (pair.a.value, pair.about) == (500.0, "trained_images: 500 against 7")
+    assert compare(a, other).only_a == ("MIG", "MIG")
+
+
+def test_parts_are_matched_by_name(tmp_path):
+    def parts(**values):
+        return {name: value for key, v in values.items() for name, value in ((key, v), (f"{key}_stderr", 0.03))}
+
+    a = score(0.65, name="by class", parts=parts(tail=5.0, medium=2.0) | {"k": 3})
+    b = score(0.75, name="by class", parts=parts(medium=3.0, head=1.0))
     found = compare(folder(tmp_path / "a", a), folder(tmp_path / "b", b))
-    assert [pair.name for pair in found.pairs] == ["PR", "PR: precision"]
-    assert found.pairs[1].difference.stderr == pytest.approx(0.05)
+    assert [(pair.name, pair.difference.value) for pair in found.pairs[1:]] == [("by class: medium", 1.0)]
+    assert found.pairs[1].difference.stderr == pytest.approx(0.03 * 2**0.5)
+
+
+def test_a_field_that_nothing_has_is_no_field_to_overlook(tmp_path):
+    a = folder(tmp_path / "a", score(versions={"torch": "2"}))
+    with pytest.raises(ValueError, match=r"no protocol here has a field 'version'; nearest: versions"):
+        compare(a, a, despite=["version"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = 1", "{}", '{"scores": [1]}', '{"scores": [{"name": "A"}]}']
+    + [
+        f'{{"scores": [{{"name": {n}, "value": {v}, "parts": {p}}}]}}'
+        for n, v, p in (('"A"', '"x"', "{}"), ('["a"]', "1", "{}"), ('"A"', "1", "[1]"))
+    ],
+)
+def test_what_is_no_file_of_scores_is_said_to_be_none(tmp_path, text):
+    path = tmp_path / "scores.json"
+    path.write_text(text)
+    with pytest.raises(
+        ValueError, match=r"scores.json is no file of scores, or a damaged one \(.*\); `orthogen"
+    ) as error:
+        files.read(path)
+    assert "\n" not in str(error.value)
 
 
 def test_the_verb(tmp_path, capsys):
@@ -103,11 +141,20 @@ def test_the_verb(tmp_path, capsys):
     assert main(["compare", str(a), str(b)]) == 2
     said = capsys.readouterr()
     assert "MIG" in said.out  # what can be compared is
-    assert said.err == "orthogen: FID was measured by different protocols: bins: 4 against 3\n"
+    assert said.err.splitlines() == [
+        "FID was measured by different protocols: bins: 4 against 3",
+        "orthogen: 1 score was measured by different protocols and not compared; measure again alike, or name the "
+        "fields to overlook (--despite FIELD)",
+    ]
     assert main(["compare", str(a), str(b), "--despite", "bins"]) == 0
     capsys.readouterr()
     assert main(["compare", str(a), str(tmp_path / "nothing")]) == 2
     assert "nothing does not exist; `orthogen measure` writes it" in capsys.readouterr().err
+    assert (
+        main(["compare", str(folder(tmp_path / "c", score(name="c"))), str(folder(tmp_path / "d", score(name="d")))])
+        == 0
+    )
+    assert "the two have no score in common" in capsys.readouterr().out
 
 
 def test_a_score_that_is_not_a_number_survives_the_file(tmp_path):

@@ -7,7 +7,7 @@ from torch import nn
 
 import orthogen as og
 from orthogen.core.images import to_float
-from orthogen.core.kinds import FactorSet
+from orthogen.core.kinds import FactorSet, LatentMetric
 from orthogen.evaluation import files, measure, measure_codes
 from orthogen.metrics.activeness import Activeness
 from orthogen.metrics.mig import Mig
@@ -102,12 +102,12 @@ def test_scores_are_merged_by_name_and_protocol(tmp_path):
     assert [(entry["name"], entry["value"]) for entry in kept] == [("A", 3.0), ("B", 2.0), ("A", None)]
     assert set(kept[0]) == {"name", "value", "stderr", "n", "protocol", "parts", "about"}
     (tmp_path / "scores.json").write_text("{")
-    with pytest.raises(ValueError, match=r"scores.json is damaged .* remove it and measure again"):
+    with pytest.raises(ValueError, match=r"scores.json is no file of scores, or a damaged one"):
         files.merge(tmp_path, [first])
 
 
 def test_mistakes(tmp_path):
-    with pytest.raises(ValueError, match="no metric is called 'Migg'; there are Activeness, .*Mig, .*PenaltyValue"):
+    with pytest.raises(ValueError, match=r"no metric is called 'Migg'; there are Activeness, .*Mig, .*PenaltyValue"):
         measure(renderer(), ["Migg"])
     with pytest.raises(ValueError, match="name a metric; there are Activeness"):
         measure(renderer())
@@ -171,3 +171,31 @@ def test_mistakes_with_encoders(unchecked):
         measure_codes(Levels(), ["Activeness"], data=Bars())
     with pytest.raises(TypeError, match="the encoder returned str; a tensor"):
         measure_codes(lambda images: "codes", ["Mig"], data=Bars())
+
+
+def run_of_bars(path):
+    """A folder that passes for a run: nothing in it but its record and its scores."""
+    path.mkdir()
+    (path / "run.json").write_text("{}")
+    return path
+
+
+class Failing(LatentMetric):
+    """A score that cannot be had."""
+
+    def __call__(self, generator, directions=None, *, rng=None):
+        raise ValueError("not today")
+
+
+def test_what_was_measured_before_a_mistake_is_kept(tmp_path, monkeypatch):
+    run = run_of_bars(tmp_path / "run")
+    monkeypatch.setattr("orthogen.evaluation.measuring.load", lambda source: renderer())
+    monkeypatch.setattr("orthogen.evaluation.measuring.open_run", lambda source: type("R", (), {"newest": None}))
+    said = []
+    with pytest.raises(ValueError, match="not today"):
+        measure(run, [Failing(), "Mig"], data=Bars(), n=100, each=said.append, quiet=True)
+    assert [score.name for score in said] == ["MIG"]
+    assert [score.name for score in files.read(run)] == ["MIG"]
+    (run / "scores.json").write_text("{")
+    with pytest.raises(ValueError, match="no file of scores"):  # before anything is measured
+        measure(run, ["Mig"], data=Bars(), n=10**9, quiet=True)

@@ -1,3 +1,4 @@
+import gc
 import io
 import time
 
@@ -42,15 +43,16 @@ def test_quiet_is_quiet(said):
     assert said.getvalue() == ""
 
 
-def test_a_loop_that_is_left_early_or_fails_leaves_no_bar(said):
-    with module.waiting(), module._Display(Console(file=io.StringIO())) as display, shown(display.show):
+def test_a_loop_that_is_left_early_or_fails_leaves_no_bar():
+    def fail():
+        for _ in track(range(10), "failing"):
+            raise RuntimeError
+
+    with module._Display(Console(file=io.StringIO())) as display, shown(display.show):
         for _ in track(range(10), "leaving"):
             break
         with pytest.raises(RuntimeError):
-            for _ in track(range(10), "failing"):
-                raise RuntimeError
-        import gc
-
+            fail()
         gc.collect()
         assert display._bars.tasks == []
 

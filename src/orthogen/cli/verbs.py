@@ -88,7 +88,7 @@ def _train(given: Namespace, rest: Sequence[str]) -> None:
 
     recipe = _with(recipes.build(given.recipe), given.extra)
     if given.data is not None:
-        recipe = replace(recipe, data=_data(given, recipe.model.resolution))
+        recipe = replace(recipe, data=_data(given.data, recipe.model.resolution))
     recipe = override(recipe, [*rest, *["--help"] * given.help], f"orthogen train {given.recipe}")
     from orthogen.training.loop import train
 
@@ -153,22 +153,26 @@ def _traverse(given: Namespace) -> None:
         print(path)
 
 
-def _data(given: Namespace, resolution: int | None) -> Any:
+def _data(named: str | None, resolution: int | None) -> Any:
     """A data set of the catalogue by name, or a folder or archive of images by path; None where none is named."""
-    if given.data is None:
+    if named is None:
         return None
+    from dataclasses import fields
+
     from orthogen.core import catalogue
     from orthogen.data.image_archive import ImageArchive
     from orthogen.data.image_folder import ImageFolder
 
-    if given.data in {entry.name for entry in catalogue.entries("data")}:
-        return catalogue.find(given.data, "data").load()()
-    kind = ImageArchive if Path(given.data).suffix == ".zip" else ImageFolder
-    return kind(given.data, resolution=resolution)
+    if named in {entry.name for entry in catalogue.entries("data")}:
+        kind = catalogue.find(named, "data").load()
+        sized = resolution is not None and any(field.name == "resolution" for field in fields(kind))
+        return kind(resolution=resolution) if sized else kind()
+    return (ImageArchive if Path(named).suffix == ".zip" else ImageFolder)(named, resolution=resolution)
 
 
 def _measure(given: Namespace) -> None:
     from orthogen.core import catalogue
+    from orthogen.core.score import Score
     from orthogen.evaluation import measure
     from orthogen.metrics.penalty_value import PenaltyValue
     from orthogen.training.distributed import pick_device
@@ -181,27 +185,39 @@ def _measure(given: Namespace) -> None:
 
         extractor = Inception(given.inception)
     penalties = {entry.name for entry in catalogue.entries("regularizers")}
-    for score in measure(
-        given.source,
-        [PenaltyValue(name, layers=tuple(given.layers or ())) if name in penalties else name for name in given.metrics],
-        data=_data(given, given.resolution),
-        directions=given.directions,
-        extractor=extractor,
-        n=given.n,
-        reference_n=given.reference,
-        balanced=not given.as_is,
-        condition=given.condition,
-        seed=given.seed,
-        device=pick_device(given.device),
-    ):
-        print(score)
-        for _, part in score.named_parts():
-            print(f"  {part}")
-        if note := score.parts.get("note"):
-            print(f"  {note}")
+    if given.layers and not penalties & set(given.metrics):
+        raise ValueError("--layers says where penalties are measured, and no penalty is named; leave it out")
+    scores: list[Score] = []
+    try:
+        measure(
+            given.source,
+            [
+                PenaltyValue(name, layers=tuple(given.layers or ())) if name in penalties else name
+                for name in given.metrics
+            ],
+            data=_data(given.data, given.resolution),
+            directions=given.directions,
+            extractor=extractor,
+            n=given.n,
+            reference_n=given.reference,
+            balanced=not given.as_is,
+            condition=given.condition,
+            seed=given.seed,
+            device=pick_device(given.device),
+            each=scores.append,
+        )
+    finally:  # what was measured before a mistake turned up is measured
+        for score in scores:
+            print(score)
+            for _, part in score.named_parts():
+                print(f"  {part}")
+            if note := score.parts.get("note"):
+                print(f"  {note}")
 
 
 def _compare(given: Namespace) -> None:
+    import sys
+
     from orthogen.core.score import Score
     from orthogen.evaluation import compare
 
@@ -211,23 +227,32 @@ def _compare(given: Namespace) -> None:
         return str(Score(score.value, score.stderr))
 
     def interval(score: Score) -> str:
-        ends = score.parts["interval_95"]
+        ends = score.interval_95
         return "no interval" if ends is None else f"95 %: [{ends[0]:.3g}, {ends[1]:.3g}]"
 
-    rows = [
+    rows = [("", "A", "B", "B - A", "")] if found.pairs else []
+    rows += [
         (pair.name, text(pair.a), text(pair.b), text(pair.difference), interval(pair.difference))
         for pair in found.pairs
     ]
-    if rows:
-        rows.insert(0, ("", "A", "B", "B - A", ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    for row, about in zip(rows, ["", *(pair.about for pair in found.pairs)], strict=False):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if about:
+            print(f"  {about}")
     for side, names in (("A", found.only_a), ("B", found.only_b)):
         if names:
             print(f"only in {side}: {', '.join(names)}")
+    if not found.pairs and not found.refused:
+        print("the two have no score in common")
+    for line in found.refused:
+        print(line, file=sys.stderr)
     if found.refused:
-        raise ValueError("\n".join(found.refused))
+        count = len(found.refused)
+        raise ValueError(
+            f"{count} score{'s were' if count > 1 else ' was'} measured by different protocols and not compared; "
+            "measure again alike, or name the fields to overlook (--despite FIELD)"
+        )
 
 
 def _report(given: Namespace) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["Score"]
 
+NORMAL_95 = 1.959963984540054  # the normal quantile of a two-sided interval of 95 %
+
 
 def _with_error(value: float, error: float) -> str:
     """Both with the decimals that the error makes sense of, and a common power of ten where that is long.
@@ -55,6 +57,19 @@ class Score:
     protocol: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def interval_95(self) -> tuple[float, float] | None:
+        """The value ± 1.96 standard errors: a normal interval of 95 %; None without a standard error.
+
+        Example:
+            >>> low, high = Score(1.0, stderr=0.5).interval_95
+            >>> f"{low:.2f} {high:.2f}"
+            '0.02 1.98'
+        """
+        if self.stderr is None:
+            return None
+        return self.value - NORMAL_95 * self.stderr, self.value + NORMAL_95 * self.stderr
 
     def named_parts(self) -> "list[tuple[str, Score]]":
         """The parts that are numbers with a standard error of their own (``X`` beside ``X_stderr``), as scores.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,6 @@ from orthogen.core.score import Score
 from orthogen.evaluation.files import plain, read
 
 __all__ = ["Comparison", "Pair", "compare", "difference"]
-
-NORMAL_95 = 1.959963984540054  # the normal quantile of a two-sided interval of 95 %
 
 
 def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -30,9 +29,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _differing(a: Score, b: Score, despite: Sequence[str]) -> list[str]:
-    """The fields in which two protocols differ, in words."""
-    ours, theirs = _fields(a), _fields(b)
+def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], despite: Sequence[str] = ()) -> list[str]:
+    """The fields in which two descriptions differ, in words."""
     found = []
     for name in dict.fromkeys([*ours, *theirs]):
         if ours.get(name) != theirs.get(name) and not any(name == x or name.startswith(f"{x}.") for x in despite):
@@ -40,18 +38,16 @@ def _differing(a: Score, b: Score, despite: Sequence[str]) -> list[str]:
     return found
 
 
-def _minus(name: str, a: float, a_error: float | None, b: float, b_error: float | None) -> Score:
-    known = a_error is not None and b_error is not None
-    error = (a_error**2 + b_error**2) ** 0.5 if known else None  # type: ignore[operator]
-    interval = None if error is None else [b - a - NORMAL_95 * error, b - a + NORMAL_95 * error]
-    return Score(b - a, error, name=name, parts={"interval_95": interval})
+def _minus(a: Score, b: Score) -> Score:
+    known = a.stderr is not None and b.stderr is not None
+    return Score(b.value - a.value, (a.stderr**2 + b.stderr**2) ** 0.5 if known else None, name=a.name)  # type: ignore[operator]
 
 
 def difference(a: Score, b: Score, *, despite: Sequence[str] = ()) -> Score:
     """``b - a`` of two scores of one protocol, as independent measurements.
 
-    The standard error is sqrt(ea^2 + eb^2), and ``parts["interval_95"]`` is the difference ± 1.96 of it; both are None
-    where one of the two has no standard error. `Score.about` (which checkpoint, which seed) may differ.
+    The standard error is sqrt(ea^2 + eb^2); it is None where one of the two has none. `Score.interval_95` of the result
+    is the difference's interval. `Score.about` (which checkpoint, which seed) may differ.
 
     Args:
         a: one score.
@@ -68,9 +64,9 @@ def difference(a: Score, b: Score, *, despite: Sequence[str] = ()) -> Score:
     """
     if a.name != b.name:
         raise ValueError(f"{a.name!r} and {b.name!r} are different scores; compare scores of one name")
-    if found := _differing(a, b, despite):
+    if found := _differing(_fields(a), _fields(b), despite):
         raise ValueError(f"{a.name} was measured by different protocols: {'; '.join(found)}")
-    return _minus(a.name, a.value, a.stderr, b.value, b.stderr)
+    return _minus(a, b)
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,11 @@ class Pair:
     a: Score
     b: Score
     difference: Score
+
+    @property
+    def about(self) -> str:
+        """In what the subjects differ, in words: the checkpoint, the seed; empty where they do not."""
+        return "; ".join(_differing(_about(self.a), _about(self.b)))
 
 
 @dataclass(frozen=True)
@@ -100,19 +101,39 @@ class Comparison:
     only_b: tuple[str, ...]
 
 
+def _about(score: Score) -> dict[str, Any]:
+    return dict(_flat(plain(score.about)))
+
+
 def _pairs(a: Score, b: Score, minus: Score) -> Iterator[Pair]:
     yield Pair(a.name, a, b, minus)
-    for (name, ours), (_, theirs) in zip(a.named_parts(), b.named_parts(), strict=False):
-        yield Pair(
-            f"{a.name}: {name}", ours, theirs, _minus(name, ours.value, ours.stderr, theirs.value, theirs.stderr)
-        )
+    theirs = dict(b.named_parts())
+    for name, ours in a.named_parts():
+        if name in theirs:
+            yield Pair(f"{a.name}: {ours.name}", ours, theirs[name], _minus(ours, theirs[name]))
+
+
+def _matches(ours: list[Score], theirs: list[Score], despite: Sequence[str]) -> Iterator[tuple[Score, Score]]:
+    """Scores of one name, closest first: of one protocol and subject, of one protocol, of any; newest first."""
+    for close in (
+        lambda a, b: not _differing(_fields(a), _fields(b), despite) and not _differing(_about(a), _about(b)),
+        lambda a, b: not _differing(_fields(a), _fields(b), despite),
+        lambda a, b: True,
+    ):
+        for a in reversed(list(ours)):
+            found = [b for b in theirs if b.name == a.name and close(a, b)]
+            if found:
+                ours.remove(a)
+                theirs.remove(found[-1])
+                yield a, found[-1]
 
 
 def compare(a: str | Path, b: str | Path, *, despite: Sequence[str] = ()) -> Comparison:
     """Lay two files of scores side by side, with each difference's interval.
 
-    A score is set against the one of the same name and protocol in the other file. Where there is one of that name but
-    of another protocol, the pair is refused, with the fields that differ.
+    A score is set against the one of the same name and protocol in the other file: against that of the same checkpoint
+    and seed where there is one, else the one measured last. Where there is one of that name but of another protocol
+    only, the pair is refused, with the fields that differ.
 
     Args:
         a: a ``scores.json``, or a run folder.
@@ -121,21 +142,19 @@ def compare(a: str | Path, b: str | Path, *, despite: Sequence[str] = ()) -> Com
 
     Raises:
         FileNotFoundError: one of them is not there.
-        ValueError: one of them is damaged.
+        ValueError: one of them is damaged, or no protocol has a field of ``despite``.
     """
     ours, theirs = read(a), read(b)
-    matched: list[tuple[Score, Score]] = []
-    for agree in (True, False):  # those of one protocol find each other first
-        for score in list(ours):
-            same = [other for other in theirs if other.name == score.name]
-            same.sort(key=lambda other: len(_differing(score, other, despite)))
-            if same and not (agree and _differing(score, same[0], despite)):
-                matched.append((score, same[0]))
-                ours.remove(score)
-                theirs.remove(same[0])
+    fields = {name for score in (*ours, *theirs) for name in _fields(score)}
+    for field in despite:
+        if not any(name == field or name.startswith(f"{field}.") for name in fields):
+            near = get_close_matches(field, fields | {name.partition(".")[0] for name in fields}, n=3, cutoff=0.5)
+            hint = f"; nearest: {', '.join(near)}" if near else ""
+            raise ValueError(f"no protocol here has a field {field!r}{hint}")
+    order = {id(score): i for i, score in enumerate(ours)}
     pairs: list[Pair] = []
     refused: list[str] = []
-    for one, other in matched:
+    for one, other in sorted(_matches(ours, theirs, despite), key=lambda match: order[id(match[0])]):
         try:
             pairs += _pairs(one, other, difference(one, other, despite=despite))
         except ValueError as error:

@@ -36,11 +36,24 @@ def read(path: str | Path) -> list[Score]:
         raise FileNotFoundError(f"{path} does not exist; `orthogen measure` writes it")
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["scores"]
-        return [
-            Score(**{**entry, "value": math.nan if entry["value"] is None else entry["value"]}) for entry in entries
-        ]
+        return [_score(entry) for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it and measure again") from None
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
+        raise ValueError(
+            f"{path} is no file of scores, or a damaged one ({reason}); `orthogen measure` writes them"
+        ) from None
+
+
+def _score(entry: Mapping[str, Any]) -> Score:
+    """One entry as it was; what is not a score is a TypeError."""
+    score = Score(**{**entry, "value": math.nan if entry["value"] is None else entry["value"]})
+    for name in ("protocol", "parts", "about"):
+        if not isinstance(getattr(score, name), dict):
+            raise TypeError(f"{name} is {type(getattr(score, name)).__name__}")
+    for name, kinds in (("value", (int, float)), ("stderr", (int, float, type(None))), ("n", int), ("name", str)):
+        if not isinstance(getattr(score, name), kinds):
+            raise TypeError(f"{name} is {type(getattr(score, name)).__name__}")
+    return score
 
 
 def _key(score: Score) -> str:

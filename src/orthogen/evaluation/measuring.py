@@ -1,6 +1,6 @@
 """`measure`: scores of a generator, kept in its run folder. `measure_codes`: scores of an encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from orthogen.core.kinds import (
 )
 from orthogen.core.score import Score
 from orthogen.evaluation import factors
-from orthogen.evaluation.files import merge
+from orthogen.evaluation.files import merge, read
 from orthogen.evaluation.images import image_scores
 from orthogen.evaluation.waiting import waiting
 from orthogen.metrics.penalty_value import PenaltyValue
@@ -73,18 +73,21 @@ def _with(score: Score, protocol: dict[str, Any], about: dict[str, Any]) -> Scor
 
 
 def _pairs_folder(source: object) -> bool:
-    return isinstance(source, str | Path) and (Path(source) / "labels.npy").is_file()
+    """Whether it holds pairs of images, whole or not; what is missing, the reader of pairs says."""
+    path = Path(source) if isinstance(source, str | Path) else None
+    return path is not None and ((path / "labels.npy").is_file() or (path.is_dir() and any(path.glob("pair_[0-9]*.*"))))
 
 
-def _of_pairs(folder: str | Path, chosen: Sequence[Metric], seed: int) -> list[Score]:
+def _of_pairs(folder: str | Path, chosen: Sequence[Metric], seed: int) -> Iterator[Score]:
     """Scores of pairs of images on disk, in the released format of the VP score."""
-    pairs, scores = Pairs.read(folder), []
+    pairs = Pairs.read(folder)
     for metric in chosen:
         if not isinstance(metric, VariationScore):
-            raise ValueError(f"{folder} holds pairs of images; VariationScore alone reads these, not {metric}")
+            raise ValueError(
+                f"{folder} holds pairs of images, which VariationScore reads, and {type(metric).__name__} does not"
+            )
         score = metric.of(pairs, rng=randomness.generator(seed, "measure", "VariationScore"))
-        scores.append(_with(score, {}, {"seed": seed, "pairs": str(folder)}))
-    return scores
+        yield _with(score, {}, {"seed": seed, "pairs": str(folder)})
 
 
 def measure(
@@ -101,6 +104,7 @@ def measure(
     seed: int = 0,
     device: str | torch.device | None = None,
     save: bool = True,
+    each: Callable[[Score], None] | None = None,
     quiet: bool = False,
 ) -> list[Score]:
     """Scores of a generator, each with its standard error and the protocol that gave it.
@@ -129,8 +133,9 @@ def measure(
         condition: name of the generator's condition that takes class labels; they are drawn evenly.
         seed: of everything drawn.
         device: where to draw images; as it is if None.
-        save: keep the scores in the run folder's ``scores.json``, where ``source`` is one. A score of the same name,
-            protocol and subject replaces the one before.
+        save: keep each score, as soon as it is there, in the ``scores.json`` of ``source``, where it is a run folder or
+            a folder of pairs. A score of the same name, protocol and subject replaces the one before.
+        each: called with each score as soon as it is there.
         quiet: show no progress and no estimate of the time.
 
     Raises:
@@ -143,59 +148,83 @@ def measure(
         >>> [score.name for score in measure(G, ["Activeness"], quiet=True)]
         ['Activeness']
     """
-    folder = Path(source) if not isinstance(source, Generator) and (Path(source) / "run.json").is_file() else None
+    folder = _run_of(source)
     if folder is not None and (not metrics or data is None):
         recipe = open_run(folder).recipe
-        metrics, data = metrics or recipe.metrics, data or recipe.data
+        metrics, data = metrics or recipe.metrics, recipe.data if data is None else data
     if not metrics:
         raise ValueError(f"name a metric; there are {_names()}")
-    chosen = [_metric(each) for each in metrics]
+    chosen = [_metric(one) for one in metrics]
     if n < 2:
         raise ValueError(f"n={n}: at least 2 images are needed, and some thousands to say anything")
-    if _pairs_folder(source):
-        assert not isinstance(source, Generator)
-        with waiting(quiet=quiet):
-            return _of_pairs(source, chosen, seed)
-
-    generator = source if isinstance(source, Generator) else load(source)
-    if device is not None:
-        generator.module.to(device)
-    if directions is not None and not isinstance(directions, Directions):
-        directions = Directions.load(directions)
-    about: dict[str, Any] = {"seed": seed}
-    if folder is not None and (newest := open_run(folder).newest) is not None:
-        about["trained_images"] = newest.images
-
-    def along(metrics: Sequence[Any]) -> list[Score]:
-        return [_with(score, {}, about) for score in _along(generator, metrics, data, directions, seed)]
-
-    def of_codes(metrics: Sequence[Any]) -> list[Score]:
-        return [_with(score, {}, about) for score in _of_codes(generator, metrics, data, n, seed)]
-
-    def of_images(metrics: Sequence[Any]) -> list[Score]:
-        made = image_scores(
-            generator,
-            metrics,
-            data=data,
-            extractor=extractor,
-            n=n,
-            reference_n=reference_n,
-            balanced=balanced,
-            condition=condition,
-            seed=seed,
-        )
-        return [_with(score, {}, about) for score in made]
+    kept = _path(source) if save and (_pairs_folder(source) or folder == _path(source)) else None
+    if kept is not None and (kept / "scores.json").exists():
+        read(kept)  # a damaged file is better found now than after an hour
 
     found: dict[int, Score] = {}
+
+    def keep(where: int, score: Score) -> None:
+        found[where] = score
+        if kept is not None:
+            merge(kept, [score])
+        if each is not None:
+            each(score)
+
     with waiting(quiet=quiet):
-        for kind, run in ((LatentMetric, along), (CodeMetric, of_codes), (ImageMetric, of_images)):
+        if _pairs_folder(source):
+            assert not isinstance(source, Generator)
+            for i, score in enumerate(_of_pairs(source, chosen, seed)):
+                keep(i, score)
+            return list(found.values())
+
+        generator = source if isinstance(source, Generator) else load(source)
+        if device is not None:
+            generator.module.to(device)
+        if directions is not None and not isinstance(directions, Directions):
+            directions = Directions.load(directions)
+        about: dict[str, Any] = {"seed": seed}
+        if folder is not None and folder == _path(source) and (newest := open_run(folder).newest) is not None:
+            about["trained_images"] = newest.images
+
+        def of_images(metrics: Sequence[Any]) -> Iterator[Score]:
+            return iter(
+                image_scores(
+                    generator,
+                    metrics,
+                    data=data,
+                    extractor=extractor,
+                    n=n,
+                    reference_n=reference_n,
+                    balanced=balanced,
+                    condition=condition,
+                    seed=seed,
+                )
+            )
+
+        # images first: what can be missing, weights or data, is missed before anything long has begun
+        for kind, run in (
+            (ImageMetric, of_images),
+            (CodeMetric, lambda metrics: _of_codes(generator, metrics, data, n, seed)),
+            (LatentMetric, lambda metrics: _along(generator, metrics, data, directions, seed)),
+        ):
             where = [i for i, metric in enumerate(chosen) if isinstance(metric, kind)]
             if where:
-                found |= dict(zip(where, run([chosen[i] for i in where]), strict=True))
-    scores = [found[i] for i in range(len(chosen))]
-    if save and folder is not None:
-        merge(folder, scores)
-    return scores
+                for i, score in zip(where, run([chosen[i] for i in where]), strict=True):
+                    keep(i, _with(score, {}, about))
+    return [found[i] for i in range(len(chosen))]
+
+
+def _path(source: Generator | str | Path) -> Path | None:
+    """The source as a path, where it is one."""
+    return None if isinstance(source, Generator) else Path(source)
+
+
+def _run_of(source: Generator | str | Path) -> Path | None:
+    """The run folder that the source is, or that a checkpoint lies in."""
+    path = _path(source)
+    if path is None:
+        return None
+    return next((each for each in (path, *path.parents[:3]) if (each / "run.json").is_file()), None)
 
 
 def _along(
@@ -204,29 +233,28 @@ def _along(
     data: Data | ImageSet | None,
     directions: Directions | None,
     seed: int,
-) -> list[Score]:
+) -> Iterator[Score]:
     """Scores along the latent, or along directions."""
     about = {}
     if directions is not None:
         about["directions"] = {"space": directions.space, "n": len(directions), **directions.provenance}
-    scores = []
     for metric in metrics:
         if type(metric).with_data is not LatentMetric.with_data:  # it makes use of data
             data = data.open() if isinstance(data, Data) else data
             metric = metric.with_data(data) if isinstance(data, FactorSet) else metric
         rng = randomness.generator(seed, "measure", type(metric).__name__)
-        scores.append(_with(metric(generator, directions, rng=rng), {}, about))
-    return scores
+        yield _with(metric(generator, directions, rng=rng), {}, about)
 
 
 def _of_codes(
     generator: Generator, metrics: Sequence[CodeMetric], data: Data | ImageSet | None, n: int, seed: int
-) -> list[Score]:
+) -> Iterator[Score]:
     """Scores of latents as codes of the factors that are read off their images."""
     z = generator.latent.sample(n, rng=randomness.generator(seed, "measure", "codes"))
     source = factors.factor_set(data)
     true, how, sure = factors.read(generator, z, source, randomness.generator(seed, "measure", "factors"))
-    return [_code_score(metric, z, true, seed, how, sure) for metric in metrics]
+    for metric in metrics:
+        yield _code_score(metric, z, true, seed, how, sure)
 
 
 def _code_score(
