@@ -22,12 +22,14 @@ def _formats() -> Iterator[ModuleType]:
 
 
 def load(path: str | Path, *, ema: bool = True, model: Model | None = None) -> Generator:
-    """A trained generator, in eval mode on the CPU.
+    """A trained generator, in eval mode on the CPU: of a run of ours, or of another system's file.
 
     Args:
-        path: a run folder, a checkpoint inside one, or a generator file.
+        path: a run folder, a checkpoint inside one, a generator file of ours, BigGAN-PyTorch's ``G_ema.pth`` or its
+            folder, StyleGAN2's ``.pkl`` (PyTorch), or rosinality's StyleGAN2 ``.pt``. No code in any of them is run.
         ema: the averaged weights; False for those the optimizer left.
-        model: what builds the network, where the file names a class of yours that is not in this process.
+        model: what builds the network, where the file names a class of yours that is not in this process; for another
+            system's file a model such as ``StyleGan2(space="w", truncation=0.7)`` that says how to use it.
 
     Raises:
         FileNotFoundError: nothing is there.

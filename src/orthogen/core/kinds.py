@@ -250,9 +250,15 @@ class Eye:
 
 # ---------------------------------------------------------------------------------------------- models and data
 class Model(ABC):
-    """Networks that are trained together."""
+    """Networks that are trained together.
+
+    Attributes:
+        latent: where latents of the generator come from.
+        bounded: whether images end within [-1, 1], as behind a tanh; those of others are cut off when they are shown.
+    """
 
     latent: Latent
+    bounded: ClassVar[bool] = True
 
     @abstractmethod
     def build(self) -> dict[str, nn.Module]:

@@ -1,0 +1,90 @@
+"""Snapshots of StyleGAN2-ADA (``network-snapshot-*.pkl``) -> Generator, without running the code they carry.
+
+Written from the published layout: a pickled dictionary with ``G``, ``D`` and ``G_ema``, each an object of
+``torch_utils.persistence``. Files with real weights have not been seen.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from orthogen.checkpoints._restricted import Persistent, read_pickle
+from orthogen.checkpoints._stylegan2 import stylegan2_generator
+from orthogen.core.generator import Generator
+from orthogen.core.kinds import Model
+
+__all__ = ["load", "recognizes"]
+
+_PARTS = ("_parameters", "_buffers", "_modules")  # of a pickled nn.Module
+_SETTINGS = (("clamp", "synthesis.b4.conv1", "conv_clamp"), ("lr_multiplier", "mapping.fc0", "bias_gain"))
+_DEPTH, _MODULES = 16, 10_000  # a generator has 5 and some hundred; a pickle can share modules until they are billions
+
+
+def recognizes(path: Path) -> bool:
+    """Whether this is a pickle with StyleGAN's persistent objects, or calls itself a pickle."""
+    if not path.is_file():
+        return False
+    if path.suffix == ".pkl":
+        return True
+    with path.open("rb") as file:
+        return b"torch_utils.persistence" in file.read(4096)
+
+
+def load(path: Path, *, ema: bool = True, model: Model | None = None) -> Generator:
+    """The snapshot's generator on the CPU, in float32.
+
+    Args:
+        path: of the snapshot.
+        ema: ``G_ema``, the averaged weights; False for ``G``.
+        model: an `orthogen.StyleGan2` with the space, the noise and the truncation that are wanted, such as
+            ``StyleGan2(space="w", truncation=0.7)``; sizes are the file's.
+
+    Raises:
+        ValueError: the file is damaged, names what a snapshot does not need, or holds another network.
+    """
+    snapshot, key = read_pickle(path), "G_ema" if ema else "G"
+    if not isinstance(snapshot, dict) or not isinstance(snapshot.get(key), Persistent):
+        raise ValueError(f"{path} holds no network {key}; that is no StyleGAN2 snapshot")
+    modules = dict(_modules(snapshot[key], path))
+    if "synthesis.input" in modules:
+        raise ValueError(f"{path} holds a StyleGAN3 generator, which is not read here; give a StyleGAN2 snapshot")
+    tensors = dict(_tensors(modules, path))
+    settings: dict[str, Any] = {}
+    for field, module, attribute in _SETTINGS:
+        value = modules.get(module, {}).get(attribute)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            settings[field] = float(value)
+    return stylegan2_generator(tensors, path, model, **settings)
+
+
+def _modules(root: Persistent, path: Path) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """The attributes of all modules, by name."""
+    waiting, seen = [("", root)], 0
+    while waiting:
+        name, module = waiting.pop()
+        seen += 1
+        if seen > _MODULES or name.count(".") >= _DEPTH:
+            raise ValueError(f"{path} holds modules inside modules without end; that is no generator")
+        for part in _PARTS:
+            if not isinstance(module.state.get(part), dict):
+                raise ValueError(f"{path}: {name or 'the generator'} has no {part}; it is no pickled module")
+        yield name, module.state
+        for inner, child in module.state["_modules"].items():
+            if not isinstance(child, Persistent):
+                raise ValueError(
+                    f"{path}: {name}.{inner} is a {type(child).__name__}, not a module".replace(": .", ": ")
+                )
+            waiting.append((f"{name}.{inner}".removeprefix("."), child))
+
+
+def _tensors(modules: Mapping[str, dict[Any, Any]], path: Path) -> Iterator[tuple[str, Tensor]]:
+    for module, state in modules.items():
+        for own, value in {**state["_parameters"], **state["_buffers"]}.items():
+            name = f"{module}.{own}".removeprefix(".")
+            if value is None:  # a parameter that a module does without
+                continue
+            if not isinstance(value, Tensor):
+                raise ValueError(f"{path}: {name} is a {type(value).__name__}, not a tensor")
+            yield name, value

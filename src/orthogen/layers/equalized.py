@@ -1,0 +1,58 @@
+"""Equalized learning rates: weights of unit variance, scaled when they are used."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orthogen.core.shapes import Float
+
+__all__ = ["EqualizedLinear", "scaled_leaky_relu"]
+
+
+def scaled_leaky_relu(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """sqrt(2) LeakyReLU(x), slope 0.2: about as much variance as ``x``.
+
+    Example:
+        >>> scaled_leaky_relu(torch.tensor([-1.0, 1.0]))
+        tensor([-0.2828,  1.4142])
+    """
+    return F.leaky_relu(x, 0.2) * math.sqrt(2)
+
+
+class EqualizedLinear(nn.Module):
+    """A linear layer whose weight is stored with unit variance and scaled at run time (Karras et al., ICLR 2018).
+
+        y = (m / sqrt(inputs)) W x + m b,      W ~ N(0, 1/m²) at the start
+
+    so that an optimizer with normalized steps moves all layers at the same rate, times m.
+
+    Args:
+        inputs: width of what goes in.
+        outputs: width of what comes out.
+        lr_multiplier: m; 0.01 in StyleGAN's mapping network.
+        bias: what all biases start from.
+
+    Example:
+        >>> layer = EqualizedLinear(4, 1, lr_multiplier=0.5)
+        >>> layer.weight.data.fill_(2.0); layer(torch.ones(1, 4)).item()
+        tensor([[2., 2., 2., 2.]])
+        2.0
+    """
+
+    def __init__(self, inputs: int, outputs: int, lr_multiplier: float = 1.0, bias: float = 0.0) -> None:
+        super().__init__()
+        self.lr_multiplier = lr_multiplier
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((outputs,), bias))
+
+    def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+        """The outputs, without activation."""
+        scale = self.lr_multiplier / math.sqrt(self.weight.shape[1])
+        return F.linear(x, self.weight * scale, self.bias * self.lr_multiplier)
+
+    def extra_repr(self) -> str:
+        """What ``print(module)`` shows."""
+        outputs, inputs = self.weight.shape
+        return f"{inputs}, {outputs}, lr_multiplier={self.lr_multiplier:g}"
