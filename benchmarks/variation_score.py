@@ -180,7 +180,7 @@ def parity(n: int, epochs: int, predictors: int) -> None:
         score = metric.of(pairs, rng=torch.Generator().manual_seed(1))
         cosine = replace(metric, readout="cosine").of(pairs, rng=torch.Generator().manual_seed(1))
     columns = [("released", plain), ("ours", score.parts["predictors"]), ("ours, cosine", cosine.parts["predictors"])]
-    print(f"{n} pairs at 32 px, {epochs} epochs, {predictors} predictors each, {score.protocol['precision']}")
+    print(f"{n} pairs at 32 px, {epochs} epochs, {predictors} predictors each, {score.protocol['arithmetic']}")
     means, errors = [], []
     for name, values in columns:
         means.append(statistics.mean(values))

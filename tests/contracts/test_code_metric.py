@@ -17,6 +17,11 @@ PERFECT = {"Sap": 0.15}
 # Definitions by which a turned code can be as good as a straight one: they ask what varies when a factor does not.
 TURNED_IS_AS_GOOD = {"FactorVaeScore", "BetaVaeScore"}
 
+# Members whose classifiers learn on the first rows of the table, as documented.
+LEARNS_ON_THE_FIRST_ROWS = {"Dci", "Sap"}
+# Members whose classifiers have a penalty that scaled codes feel: their offset is penalized too.
+PENALTY_HAS_A_UNIT = {"Sap"}
+
 
 def table(n=3000):
     """Random factor classes, and the code that has one component for each, scaled to [-1, 1]."""
@@ -96,16 +101,59 @@ def test_order_of_samples_order_of_codes_and_scale_do_not_matter(member):
     codes, factors = table()
     plain = measure(member, codes, factors)
     rows = torch.randperm(len(codes), generator=torch.Generator().manual_seed(2))
-    close = pytest.approx(plain.value, abs=max(1e-9, 0.1 * (plain.stderr or 0)))  # where samples are drawn
-    assert measure(member, codes[rows], factors[rows]).value == close
+    error = plain.stderr or 0.0
+    close = pytest.approx(plain.value, abs=max(1e-9, 0.1 * error))  # where samples are drawn
+    similar = pytest.approx(plain.value, abs=max(1e-9, 2 * error))
+    others = similar if member.__name__ in LEARNS_ON_THE_FIRST_ROWS else close
+    assert measure(member, codes[rows], factors[rows]).value == others
     assert measure(member, codes[:, [2, 0, 1]], factors).value == close
-    assert measure(member, 8 * codes, factors).value == close
+    assert measure(member, 8 * codes, factors).value == (similar if member.__name__ in PENALTY_HAS_A_UNIT else close)
 
 
 @every
-def test_factor_classes_are_labels(member):
+def test_rows_in_the_order_of_a_grid_are_as_good(member):
+    if member.__name__ in LEARNS_ON_THE_FIRST_ROWS:
+        pytest.skip("documented: the first rows are learned from, so a table in order is to be shuffled")
+    factors = torch.cartesian_prod(*[torch.arange(size) for size in (3, 6, 8)]).repeat_interleave(10, dim=0)
+    codes = factors / torch.tensor([3.0, 6.0, 8.0])
+    codes += 0.1 * torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))
+    rows = torch.randperm(len(codes), generator=torch.Generator().manual_seed(2))
+    whole, mixed = measure(member, codes, factors), measure(member, codes[rows], factors[rows], seed=2)
+    parts = zip(whole.named_parts(), mixed.named_parts(), strict=True)
+    for a, b in [(whole, mixed), *((one, other) for (_, one), (_, other) in parts)]:
+        assert a.value == pytest.approx(b.value, abs=1e-9 + 4 * (a.stderr**2 + b.stderr**2) ** 0.5), (a, b)
+
+
+@every
+@pytest.mark.parametrize(
+    "relabel", [lambda f: f + 5, lambda f: 7**f, lambda f: f**3 - 100], ids=["+ 5", "7 **", "** 3"]
+)
+def test_factor_classes_are_labels(member, relabel):
     codes, factors = table()
-    assert measure(member, codes, factors + 5).value == pytest.approx(measure(member, codes, factors).value, abs=1e-9)
+    found = measure(member, codes, relabel(factors))
+    assert found.value == pytest.approx(measure(member, codes, factors).value, abs=1e-9)
+
+
+@every
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_few_samples_give_a_score_or_one_clear_line(member, n):
+    codes, factors = table()
+    try:
+        scores.check(measure(member, codes[:n], factors[:n]))
+    except ValueError as error:
+        line = str(error)
+    else:
+        line = f"{n} samples"
+    assert f"{n} samples" in line
+    assert "\n" not in line
+
+
+@every
+def test_vectors_are_refused(member, unchecked):
+    codes, factors = table()
+    for given in ((codes[:, 0], factors), (codes, factors[:, 0])):
+        with pytest.raises(ValueError, match=r"of shape \(3000,\).*give tables of shape \(samples, codes\)"):
+            measure(member, *given)
 
 
 @every

@@ -9,7 +9,7 @@ from contracts import scores
 from contracts.examples import MeanGap
 from contracts.members import members
 from orthogen.core.features import PARTS, Features, Gathering
-from orthogen.core.kinds import ImageMetric
+from orthogen.core.kinds import ImageMetric, ImageSet
 
 MEMBERS = members(ImageMetric)
 every = pytest.mark.parametrize("member", members(ImageMetric, example=MeanGap))
@@ -25,6 +25,26 @@ def features(dtype=torch.float64):
         Features(len(x), x.to(dtype), (x @ weight - shift).to(dtype), torch.arange(len(x)) % 2)
         for x, shift in ((real, torch.zeros(5)), (fake, torch.tensor([0.0, 0.0, 0.0, 0.0, 100.0])))
     )
+
+
+class Stripes(ImageSet):
+    """Ten images of two classes."""
+
+    channels, resolution, classes = 1, 4, ("even", "odd")
+
+    def __len__(self):
+        return 10
+
+    def images(self, index, *, rng=None):
+        return (index % 2).to(torch.uint8)[:, None, None, None].expand(-1, 1, 4, 4)
+
+    def labels(self, index):
+        return index % 2
+
+
+def alone(member):
+    """Whether it looks at generated images alone."""
+    return not member().needs_reference
 
 
 def measure(member, real, fake, seed=1):
@@ -49,8 +69,9 @@ def test_a_seed_fixes_the_score_and_the_global_generator_is_not_touched(member):
 @every
 def test_the_order_of_the_images_does_not_matter(member):
     real, fake = features()
-    plain = measure(member, real, fake)
-    close = pytest.approx(plain.value, rel=1e-6, abs=plain.stderr or 0)  # where subsets are drawn
+    plain, other = (measure(member, real, fake, seed) for seed in (1, 2))
+    draws = plain.value != other.value  # subsets, which the order makes others
+    close = pytest.approx(plain.value, rel=1e-6, abs=plain.stderr if draws else 0)
     assert measure(member, *(x.take(torch.arange(x.n).flip(0)) for x in (real, fake))).value == close
 
 
@@ -88,6 +109,45 @@ def test_reads_no_more_than_it_says(member):
     assert measure(member, *given).value == pytest.approx(measure(member, *features()).value, rel=1e-9)
 
 
+@every
+def test_what_it_may_read_changes_no_more_than_parts(member):
+    metric = member()
+    assert metric.may_read <= set(PARTS) - metric.reads
+    real, fake = features()
+    bare = {"logits": None} if "logits" in metric.may_read else {}
+    less = (dataclasses.replace(x, **bare) for x in (real, fake))
+    assert measure(member, *less).value == measure(member, real, fake).value
+
+
+@every
+def test_a_metric_of_generated_images_alone_does_not_look_at_others(member):
+    real, fake = features()
+    if alone(member):
+        assert measure(member, real.take(torch.arange(0)), fake) == measure(member, fake, fake)
+    else:
+        assert measure(member, real.take(torch.arange(200)), fake) != measure(member, real, fake)
+
+
+@every
+def test_takes_what_it_can_use_of_a_data_set(member):
+    metric = member().with_data(Stripes())
+    assert isinstance(metric, member)
+    assert metric == member().with_data(Stripes())
+    scores.check(metric(*features(), rng=torch.Generator().manual_seed(1)))
+
+
+@every_member
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64])
+def test_half_precision_and_integers_are_computed_in_single_precision(member, dtype):
+    coarse = [
+        dataclasses.replace(x, vectors=(4 * x.vectors).to(dtype), logits=(4 * x.logits).clamp_min(-50).to(dtype))
+        for x in features()
+    ]
+    single = [dataclasses.replace(x, vectors=x.vectors.float(), logits=x.logits.float()) for x in coarse]
+    assert measure(member, *coarse).value == measure(member, *single).value
+
+
 @every_member
 def test_the_names_of_inceptions_scores_are_not_used_for_given_features(member):
     score = measure(member, *features())
@@ -110,6 +170,8 @@ def test_mistakes_take_one_line(member):
     if "labels" in member().reads:
         mistakes["no labels"] = (real, dataclasses.replace(fake, labels=None))
         mistakes["one class"] = tuple(dataclasses.replace(x, labels=single[:1].expand(x.n)) for x in (real, fake))
+    if alone(member):  # then the other set's width is nothing to it
+        del mistakes["widths"]
     for what, given in mistakes.items():
         with pytest.raises(ValueError, match=member.__name__) as caught:
             measure(member, *given)

@@ -47,10 +47,26 @@ def test_gives_a_score(member):
 @every
 @pytest.mark.parametrize("name", ["mlp", "noise"])
 def test_a_seed_fixes_the_score_and_the_global_generator_is_not_touched(member, name):
-    before = torch.get_rng_state()
-    G = generator(name)
-    assert attempt(member, G) == attempt(member, G)
-    assert torch.equal(torch.get_rng_state(), before)
+    G, found = generator(name), []
+    with torch.random.fork_rng():
+        for i in range(2):
+            torch.manual_seed(i)  # which has no part in it
+            before = torch.get_rng_state()
+            found.append(attempt(member, G))
+            assert torch.equal(torch.get_rng_state(), before)
+    assert found[0] == found[1]
+
+
+@every
+@pytest.mark.parametrize("name", ["batch norm, training", "dropout", "spectral norm, training"])
+def test_a_generator_in_training_is_measured_in_evaluation_mode(member, name):
+    training, evaluation = generator(name), generator(name)
+    training.module[0].eval()
+    modes = [part.training for part in training.module.modules()]
+    evaluation.module.eval()
+    assert measure(member, training) == measure(member, evaluation)
+    assert [part.training for part in training.module.modules()] == modes
+    assert len(set(modes)) == 2
 
 
 @every
@@ -81,4 +97,31 @@ def test_directions_of_any_number_are_taken(member):
 def test_directions_of_another_width_are_refused_in_one_line(unchecked, member):
     with pytest.raises(ValueError, match=r"\b4\b") as error:
         measure(member, generator(), og.Directions.coordinates(3))
+    assert "\n" not in str(error.value)
+
+
+@every
+def test_a_generator_in_double_precision_is_measured(member):
+    score = measure(member, generator(dtype=torch.float64))
+    scores.check(score)
+    assert score.value == pytest.approx(measure(member, generator()).value, rel=0.02, abs=0.02)
+
+
+@every
+@pytest.mark.parametrize(
+    ("name", "dtype", "kind", "message"),
+    [
+        ("mlp", torch.float16, TypeError, r"generator is in torch\.float16 .* call generator\.module\.float\(\) first"),
+        (
+            "mlp",
+            torch.bfloat16,
+            TypeError,
+            r"generator is in torch\.bfloat16 .* call generator\.module\.float\(\) first",
+        ),
+        ("conditional", torch.float32, ValueError, r"argument: 'label'\); fix the rest, as in orthogen\.adapt\("),
+    ],
+)
+def test_a_generator_that_cannot_be_called_is_refused_in_one_line(unchecked, member, name, dtype, kind, message):
+    with pytest.raises(kind, match=message) as error:
+        measure(member, generator(name, dtype))
     assert "\n" not in str(error.value)

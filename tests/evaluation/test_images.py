@@ -269,8 +269,204 @@ def test_mistakes_in_scores(tmp_path, monkeypatch):
         image_scores(painter(), [Reading()], data=None, extractor=Squint())
     with pytest.raises(ValueError, match=r"^Labels needs classes, and the data has none; give data with class labels$"):
         image_scores(painter(), [Reading(), Labels()], data=data(classes=0), extractor=Squint())
-    with pytest.raises(ValueError, match=r"rows of features are not finite; leave these images out"):
+    with pytest.raises(
+        ValueError,
+        match=r"^the extractor .*<lambda> gave values that are not finite for \d+ of 50 generated images",
+    ):
         image_scores(painter(), [Reading()], data=data(), extractor=lambda x: x.mean(dim=(2, 3)).log(), n=50)
+    with pytest.raises(ValueError, match=r"gave values that are not finite for 1 of 40 real images \(features\)$"):
+        image_scores(painter(), [Reading()], data=blank(), extractor=_not_of_black, n=50)
+    nan = lambda x: (x.flatten(1), x.flatten(1)[:, :4] * torch.nan)  # noqa: E731
+    for metric in (Labels(), Logits()):  # no class is read off them
+        with pytest.raises(ValueError, match=r"that are not finite for 50 of 50 generated images \(logits\)$"):
+            image_scores(painter(), [metric], data=data(), extractor=nan, n=50)
+    image_scores(painter(), [Reading()], data=data(), extractor=nan, n=50)  # nobody reads them
+    uneven = lambda x: x.flatten(1)[:, : len(x)]  # noqa: E731
+    with pytest.raises(ValueError, match="gave 32 features for an image and 18 for another; equally many for each are"):
+        image_scores(painter(), [Reading()], data=data(), extractor=uneven, n=50, batch=32)
+
+
+def _not_of_black(images):
+    return images.flatten(1) / (images.flatten(1).amax(dim=1, keepdim=True) > -1)
+
+
+def blank():
+    stored = data()
+    stored.pixels[3] = 0
+    return stored
+
+
+# ---------------------------------------------------------------------------------------------- what a metric is given
+@dataclass(frozen=True)
+class Alone(Reading):
+    """Looks at generated images alone."""
+
+    needs_reference: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Curious(Reading):
+    may_read: ClassVar[frozenset[str]] = frozenset({"logits", "labels"})
+
+
+@dataclass(frozen=True)
+class Informed(Reading):
+    known: int = 0
+
+    @property
+    def reads(self):
+        return frozenset({"vectors"}) if self.known else frozenset({"labels"})
+
+    def with_data(self, data):
+        return Informed(known=len(data))
+
+
+def test_a_metric_of_generated_images_alone_needs_no_data(tmp_path):
+    eye = Counted()
+    (score,) = image_scores(painter(), [Alone()], data=None, extractor=eye, n=50, cache=tmp_path)
+    assert sum(len(images) for images in eye.seen) == 50
+    real, fake = score.parts["of"]
+    assert real is fake
+    assert set(score.protocol) == {"extractor", "generated"}
+    (given,) = image_scores(painter(), [Alone()], data=data(), extractor=eye, n=50, cache=tmp_path)
+    assert given.protocol == score.protocol
+    assert given.value == score.value
+    assert sum(len(images) for images in eye.seen) == 50  # again: no real image was seen
+    beside = image_scores(painter(), [Alone(), Reading()], data=data(), extractor=eye, n=50, cache=tmp_path)
+    assert beside[0].protocol == score.protocol
+    assert beside[1].protocol["reference"]["images"] == 40
+    with pytest.raises(ValueError, match="hold generated images against real ones; give data"):
+        image_scores(painter(), [Alone(), Reading()], data=None, extractor=eye, cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "logits", "condition", "parts"),
+    [
+        (4, 4, None, {"logits", "labels"}),
+        (4, 2, None, {"logits"}),
+        (4, 2, "label", {"logits", "labels"}),
+        (4, 0, "label", {"labels"}),
+        (0, 2, None, {"logits"}),
+        (0, 0, None, set()),
+    ],
+)
+def test_what_a_metric_may_read_is_gathered_where_it_is(classes, logits, condition, parts, tmp_path):
+    given = {"data": data(classes=classes), "extractor": Squint(logits), "n": 50, "cache": tmp_path}
+    (score,) = image_scores(painter(), [Curious()], condition=condition, **given)
+    for side in score.parts["of"]:
+        assert {part for part in ("logits", "labels", "vectors") if side.has(part)} == parts
+        assert side.has("moments")
+    assert ("labels" in score.protocol["generated"]) == ("labels" in parts)
+    (plain,) = image_scores(painter(), [Reading()], condition=condition, **given)
+    assert not plain.parts["of"][0].has("logits")
+
+
+def test_a_metric_is_given_the_data_before_it_is_asked_what_it_reads(tmp_path):
+    (score,) = image_scores(painter(), [Informed()], data=data(classes=0), extractor=Squint(), n=9, cache=tmp_path)
+    assert score.parts["of"][0].vectors is not None
+
+
+def test_a_conditional_generator_without_its_condition():
+    class Conditional(nn.Module):
+        def forward(self, z, label):
+            return z
+
+    with pytest.raises(
+        ValueError, match=r"^the generator needs class labels: give condition='label' \(--condition label\)"
+    ):
+        see_generated(og.adapt(Conditional(), og.Normal(3)), Squint().load(CPU), {"moments"}, n=9)
+
+
+# ---------------------------------------------------------------------------------------------- generators with habits
+class Counting(nn.Module):
+    """Counts its calls in a buffer and in an attribute."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+        self.passes = 0
+
+    def forward(self, z):
+        self.calls += 1
+        self.passes += 1
+        return torch.tanh(z.repeat(1, 16).view(-1, 1, 8, 8)) + 0 * self.calls
+
+
+def test_a_buffer_that_is_changed_in_place_is_put_back():
+    module = Counting()
+    buffer = module.calls
+    see_generated(og.adapt(module, og.Normal(4)), Squint().load(CPU), {"vectors"}, n=100)
+    assert module.calls is buffer
+    assert buffer.item() == 0
+    assert module.passes == 2  # trying how it behaves is not counted
+
+
+class Together(nn.Module):
+    """Batch norm on batch statistics, in evaluation too."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 64), nn.BatchNorm1d(64, track_running_stats=False), nn.Tanh())
+
+    def forward(self, z):
+        return self.net(z).view(-1, 1, 8, 8)
+
+
+class Centered(nn.Module):
+    def forward(self, z):
+        return (z - z.mean(dim=0)).repeat(1, 16).view(-1, 1, 8, 8)
+
+
+@pytest.mark.parametrize("module", [Together, Centered])
+def test_images_that_depend_on_their_batch_say_so(module):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        G = og.adapt(module(), og.Normal(3 if module is Together else 4))
+    how = [see_generated(G, Squint().load(CPU), {"moments"}, n=100, batch=batch)[1] for batch in (16, 32)]
+    assert [(each["batch"], each["samples see each other"]) for each in how] == [(16, True), (32, True)]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_images_that_do_not_depend_on_their_batch_say_nothing_of_it(noise):
+    how = [see_generated(painter(noise), Squint().load(CPU), {"moments"}, n=100, batch=batch)[1] for batch in (16, 32)]
+    assert how[0] == how[1]
+    assert "batch" not in how[0]
+
+
+# ---------------------------------------------------------------------------------------------- notes
+def test_a_reference_that_balancing_thins_out_is_noted(tmp_path):
+    labels = torch.tensor([0] * 34 + [1] * 6)
+    uneven = real.Stored(data().pixels, labels, ("a", "b"))
+
+    def note(metric=Reading, **settings):
+        (score,) = image_scores(painter(), [metric()], data=uneven, extractor=Squint(), n=9, cache=tmp_path, **settings)
+        return score.parts.get("note")
+
+    assert note() == "balancing leaves 12 of 40 real images; balanced=False keeps them"
+    assert note(Noted) == "mine; balancing leaves 12 of 40 real images; balanced=False keeps them"
+    assert note(reference_n=25) == "balancing leaves 12 of 25 real images; balanced=False keeps them"
+    assert note(reference_n=24) is None
+    assert note(balanced=False) is None
+    assert note(Alone) is None
+
+
+@dataclass(frozen=True)
+class Noted(Reading):
+    def __call__(self, real, fake, *, rng=None):
+        return og.Score(1.0, n=fake.n, parts={"note": "mine"})
+
+
+def test_weights_that_are_not_the_published_ones_are_noted(tmp_path):
+    def note(**protocol):
+        eye = Eye(Squint().load(CPU).see, {"name": "Inception-v3", **protocol})
+        extractor = type("Loaded", (Extractor,), {"load": lambda self, device: eye, "inception": True})()
+        (score,) = image_scores(painter(), [Reading()], data=data(), extractor=extractor, n=9, cache=tmp_path)
+        assert score.name == "RID"
+        return score.parts.get("note")
+
+    assert note(published_weights=False) == "Inception with weights other than the published ones"
+    assert note(published_weights=True) is None
+    assert note() is None
 
 
 # ---------------------------------------------------------------------------------------------- real images

@@ -7,9 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import real
+from orthogen.core.digest import digest
 from orthogen.core.features import Features
 from orthogen.core.kinds import Eye
 from orthogen.core.rng import generator
+from orthogen.evaluation import kept
 from orthogen.evaluation.kept import cache_folder
 from orthogen.evaluation.reference import choose, see_reference
 
@@ -95,6 +97,13 @@ def test_mistakes_in_what_is_taken():
         see_reference(data(classes=0), watched.eye, {"labels"})
     with pytest.raises(ValueError, match="class logits are needed, and watched gives none"):
         see_reference(data(), watched.eye, {"logits"})
+    for labels, between in ((torch.arange(50) % 3 + 1, "1 to 3"), (torch.arange(50) % 3 - 1, "-1 to 1")):
+        stray = real.Stored(data().pixels, labels, ("a", "b", "c"))
+        for balanced in (True, False):
+            with pytest.raises(
+                ValueError, match=rf"^the data has 3 classes and labels from {between}; labels must be from 0 to 2$"
+            ):
+                see_reference(stray, watched.eye, {"moments"}, balanced=balanced)
     odd = data()
     odd.resolution = 16
     with pytest.raises(ValueError, match=r"the data says its images are \(3, 16, 16\) and gives \(3, 8, 8\)"):
@@ -139,9 +148,9 @@ def test_from_the_cache_as_from_the_images_to_the_last_bit(parts, tmp_path):
     plain, how = see_reference(data(), Watched().eye, parts, batch=16)
     first, again = Watched(), Watched()
     made, _ = see_reference(data(), first.eye, parts, batch=16, cache=tmp_path)
-    kept, again_how = see_reference(data(), again.eye, parts, batch=16, cache=tmp_path)
+    found, again_how = see_reference(data(), again.eye, parts, batch=16, cache=tmp_path)
     assert same(plain, made)
-    assert same(plain, kept)
+    assert same(plain, found)
     assert how == again_how
     assert first.count == 48  # balanced
     assert again.count == 8  # a look at the first few
@@ -170,6 +179,32 @@ def test_moments_alone_are_small(tmp_path):
     see_reference(data(500), Watched().eye, {"moments"}, cache=tmp_path)
     (path,) = (tmp_path / "references").iterdir()
     assert set(load_file(path)) == {"mean", "covariance", "sample"}
+
+
+def test_a_digit_changed_anywhere_in_the_header_changes_nothing(tmp_path):
+    plain, _ = see_reference(data(), Watched().eye, PARTS["all"], cache=tmp_path)
+    (path,) = (tmp_path / "references").iterdir()
+    whole = path.read_bytes()
+    header = whole[8 : 8 + int.from_bytes(whole[:8], "little")]
+    digits = [8 + at for at, byte in enumerate(header) if chr(byte).isdigit()]
+    for at in digits[::3]:
+        changed = bytearray(whole)
+        changed[at] = ord("0") + (changed[at] - ord("0") + 1) % 10
+        path.write_bytes(changed)
+        for parts in PARTS.values():
+            expected = see_reference(data(), Watched().eye, parts)[0]
+            assert same(expected, see_reference(data(), Watched().eye, parts, cache=tmp_path)[0])
+    assert same(plain, see_reference(data(), Watched().eye, PARTS["all"])[0])
+
+
+def test_moments_lie_beside_vectors_and_are_read_alone(tmp_path, monkeypatch):
+    see_reference(data(), Watched().eye, {"vectors", "logits"}, cache=tmp_path)
+    (path,) = (tmp_path / "references").iterdir()
+    assert set(load_file(path)) == {"mean", "covariance", "sample", "vectors", "logits"}
+    hashed = []
+    monkeypatch.setattr(kept, "digest", lambda tensors: hashed.extend(tensors) or digest(tensors))
+    see_reference(data(), Watched().eye, {"moments"}, cache=tmp_path)
+    assert set(hashed) == {"mean", "covariance", "sample"}
 
 
 def test_other_images_other_extractors_other_files(tmp_path):
@@ -266,6 +301,38 @@ MEMORY = """
     few = peak(5_000)
     print(peak(40_000) - few)
 """
+
+
+WARM = """
+    import resource, sys, torch
+    from pathlib import Path
+    torch.set_num_threads(1)
+    from orthogen.core.kinds import Eye, ImageSet
+    from orthogen.evaluation.reference import see_reference
+
+    class Drawn(ImageSet):
+        channels, resolution = 1, 16
+        def __len__(self): return 30_000
+        def images(self, index, *, rng=None): return (index * 31 % 251).byte()[:, None, None, None].repeat(1, 1, 16, 16)
+
+    def see(images):
+        return images.float().flatten(1) + torch.arange(256), None
+
+    folder, part = Path(sys.argv[1]), sys.argv[2]
+    see_reference(Drawn(), Eye(see, {}), {part}, n=500, cache=folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    see_reference(Drawn(), Eye(see, {}), {part}, cache=folder)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_moments_of_kept_vectors_take_no_more_memory_for_more_images(tmp_path):
+    def grown(part):
+        command = [sys.executable, "-c", textwrap.dedent(WARM), str(tmp_path), part]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    grown("vectors")
+    assert grown("moments") < 15  # MiB; the vectors are 29
 
 
 def test_memory_does_not_grow_with_the_number_of_images():

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import pickle
 import socket
@@ -137,6 +138,17 @@ def test_the_protocol_names_the_tensors_not_the_file(weights, tmp_path):
     state["fc.weight"][0, 0] += 1
     torch.save(state, tmp_path / "other.pth")
     assert Inception(str(tmp_path / "other.pth")).load(CPU).protocol["weights"] != protocol["weights"]
+
+
+def test_the_published_file_is_known_by_the_hash_in_its_name(weights, tmp_path, monkeypatch):
+    assert Inception(str(weights)).load(CPU).protocol["published_weights"] is False
+    start = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
+    monkeypatch.setattr(
+        torch_fidelity.feature_extractor_inceptionv3, "URL_INCEPTION_V3", f"https://host/weights-2015-12-05-{start}.pth"
+    )
+    renamed = tmp_path / "mine.pth"
+    renamed.symlink_to(weights)
+    assert Inception(str(renamed)).load(CPU).protocol["published_weights"] is True
 
 
 def test_where_the_weights_are_looked_for(weights, tmp_path, monkeypatch):

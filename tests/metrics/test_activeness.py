@@ -76,3 +76,45 @@ def test_mistakes():
         Activeness()(image(torch.ones(2)), og.Directions(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), names=("a", "b")))
     with pytest.raises(ValueError, match="images are not finite at some latents; use an earlier checkpoint"):
         Activeness(samples=2)(image(torch.tensor([1.0, float("nan")])))
+    for span in ((2.0, 2.0), (2.0, -2.0), (0.0, float("inf"))):
+        with pytest.raises(ValueError, match="give the lowest value, then a higher one, or None for the latent's own"):
+            Activeness(span=span)
+
+
+class Grainy(nn.Module):
+    """Noise that is large beside what the latent does, one draw per image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 16, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(0.3 * z @ self.weight + 2 * torch.randn(len(z), 1)).view(-1, 1, 4, 4)
+
+
+def test_every_batch_has_noise_of_its_own_and_the_standard_error_sees_it():
+    G = og.adapt(Grainy(), og.Normal(4))
+    scores = [Activeness(samples=160)(G, rng=torch.Generator().manual_seed(i)) for i in range(60)]
+    spread = torch.tensor([score.value for score in scores]).std().item()
+    claimed = torch.tensor([score.stderr for score in scores]).mean().item()
+    assert claimed == pytest.approx(spread, rel=0.3)  # 60 repeats tell a standard deviation to 9 %
+
+
+def test_the_length_of_a_direction_does_not_matter():
+    basis = torch.tensor([[10.0, 0.0], [0.1, 0.1]])
+    found = [Activeness(samples=5)(image(torch.tensor([1.0, 3.0])), og.Directions(scale * basis)) for scale in (1, 7)]
+    assert found[0].parts["activeness"] == pytest.approx([2.0, (2 * 1 + 2 * 9) / 2], rel=1e-5)
+    assert found[1].parts["activeness"] == pytest.approx(found[0].parts["activeness"], rel=1e-5)
+
+
+def test_every_block_has_its_own_span():
+    G = og.adapt(nn.Identity(), og.Blocks(a=og.Normal(1), b=og.Uniform(1)), call=lambda m, z: z[:, None, None, :])
+    score = Activeness(samples=5)(G)
+    assert score.parts["activeness"] == pytest.approx(
+        [2.0, 0.5], rel=1e-5
+    )  # -2, 0, 2 and -1, 0, 1 in one of two pixels
+    assert score.protocol["points"] == {"a": [-2.0, 0.0, 2.0], "b": [-1.0, 0.0, 1.0]}
+    diagonal = Activeness(samples=5)(G, og.Directions(torch.ones(1, 2)))
+    assert diagonal.value == pytest.approx(1.5**2 / 2, rel=1e-5)
+    given = Activeness(samples=5, span=(-2.0, 2.0))(G)
+    assert given.parts["activeness"] == pytest.approx([2.0, 2.0], rel=1e-5)

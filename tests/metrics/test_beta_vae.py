@@ -84,6 +84,15 @@ def test_shift_and_sign_do_not_matter():
     assert other.value == pytest.approx(plain.value, abs=2e-3)
 
 
+def test_very_large_codes_are_as_good():
+    codes, factors = blurred(0, 1000)
+    scores = [few(scale * codes, factors, rng=torch.Generator().manual_seed(1)) for scale in (1e3, 1e8, 1e20)]
+    assert [score.value for score in scores] == pytest.approx([scores[0].value] * 3, abs=0.005)
+    assert scores[0].value > 0.95
+    uneven = few(codes * torch.tensor([1.0, 1e3, 1e-3, 1e6]), factors, rng=torch.Generator().manual_seed(1))
+    assert uneven.value > 0.9
+
+
 def test_factors_that_never_vary_are_left_out_and_named(rng):
     factors = torch.cat([torch.zeros(600, 1, dtype=torch.int64), grid(3, 4, 5).repeat(10, 1)], dim=1)
     score = few(factors.double(), factors, rng=rng)
@@ -110,7 +119,9 @@ def test_standard_error_covers_the_spread_over_fresh_tables(n):
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: BetaVaeScore(strength=0.0), r"BetaVaeScore\(.*strength=0.0\): give at least 1 point of each kind"),
+        (lambda: BetaVaeScore(strength=0.0), r"BetaVaeScore\(.*strength=0.0, .*\): give at least 1 point of each kind"),
+        (lambda: BetaVaeScore(strength=float("inf")), "strength=inf"),
+        (lambda: BetaVaeScore(least_entropy=-1.0), "least_entropy=-1.0.*a least entropy of 0 or more"),
         (lambda: few(torch.zeros(5, 2), torch.zeros(5, 1, dtype=torch.int64)), "1 factors; a score needs at least 2"),
         (lambda: few(torch.full((5, 2), torch.inf), torch.zeros(5, 2, dtype=torch.int64)), "not finite"),
         (

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from code_tables import blurred, grid
-from orthogen.metrics._codes import bins, checked, deviation, information, spread_over_halves, varied
+from orthogen.metrics._codes import bins, checked, deviation, information, runs, spread_over_halves, varied
 from orthogen.metrics._groups import Groups, error_of_share, scored
 
 mutual_info_score = pytest.importorskip("sklearn.metrics").mutual_info_score
@@ -50,6 +50,35 @@ def test_halves_show_the_error_of_a_mean():
 def test_deviation_of_a_constant_is_zero_whatever_its_value():
     codes = torch.full((1000, 3), 0.1, dtype=torch.float64) * torch.tensor([1.0, 1 / 3, 1e6])
     assert deviation(codes).tolist() == [0, 0, 0]
+
+
+def test_deviation_of_one_sample_is_zero():
+    assert deviation(torch.randn(1, 2, generator=torch.Generator().manual_seed(0))).tolist() == [0, 0]
+
+
+def test_runs_of_equal_values():
+    first, last = runs(torch.tensor([[1, 1, 2, 3, 3, 3], [5, 5, 5, 5, 5, 5]]))
+    assert first.tolist() == [[0, 0, 2, 3, 3, 3], [0] * 6]
+    assert last.tolist() == [[1, 1, 2, 5, 5, 5], [5] * 6]
+    assert runs(torch.zeros(1, 1))[1].tolist() == [[0]]
+
+
+@pytest.mark.parametrize(
+    ("codes", "factors", "words"),
+    [
+        (
+            torch.zeros(5),
+            torch.zeros(5, 1).long(),
+            r"it was given codes of shape \(5,\) and factors of shape \(5, 1\); ",
+        ),
+        (torch.zeros(5, 2), torch.zeros(5).long(), r"factors of shape \(5,\); give tables of shape .*: x\[:, None\]"),
+        (torch.zeros(5, 1, 2), torch.zeros(5, 1).long(), r"codes of shape \(5, 1, 2\)"),
+        (torch.full((5, 2), -1e31), torch.zeros(5, 1).long(), r"codes beyond ±1e\+30; divide them by their deviation"),
+    ],
+)
+def test_tables_that_are_none(codes, factors, words, unchecked):
+    with pytest.raises(ValueError, match=words):
+        checked("it", codes, factors)
 
 
 def test_entropy_decides_what_varies():

@@ -61,6 +61,22 @@ def test_the_standard_error_is_the_spread_over_fresh_samples():
     assert ((ratio > 1 / 1.5) & (ratio < 1.5)).all()
 
 
+def test_the_standard_error_where_nearly_all_is_covered():
+    """Parts of 25 real images are all covered, and of 100 not quite."""
+    rng = torch.Generator().manual_seed(0)
+    pairs = [(normal(100, 8, 2 * seed), normal(1000, 8, 2 * seed + 1, 1.2, 0.5)) for seed in range(60)]
+    found = [DensityCoverage()(*pair, rng=rng) for pair in pairs]
+    spread = np.std([score.value for score in found], ddof=1)
+    assert 1 / 1.5 < np.mean([score.stderr for score in found]) / spread < 1.5
+
+
+def test_errors_at_the_border():
+    x = normal(100, 4)
+    apart = DensityCoverage()(x, x + 1000)
+    assert apart.stderr == pytest.approx((0.5 * 100.5 / 101**2 / 102) ** 0.5)
+    assert apart.parts["density_stderr"] is None
+
+
 def test_mistakes():
     x = normal(10, 3)
     with pytest.raises(ValueError, match=r"^DensityCoverage was given 10 real and 5 generated images; at least 6 of"):

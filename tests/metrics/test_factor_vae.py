@@ -115,7 +115,10 @@ def test_a_small_table_has_a_score_without_an_error(rng):
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: FactorVaeScore(batch=1), r"FactorVaeScore\(train=10000, test=5000, batch=1\): give at least 1 vote"),
+        (lambda: FactorVaeScore(batch=1), r"FactorVaeScore\(train=10000, test=5000, batch=1, .*: give at least 1 vote"),
+        (lambda: FactorVaeScore(active_std=-1.0), "active_std=-1.0, .*a standard deviation and a least entropy of 0"),
+        (lambda: FactorVaeScore(active_std=float("nan")), "active_std=nan"),
+        (lambda: FactorVaeScore(least_entropy=-1.0), "least_entropy=-1.0"),
         (lambda: few(torch.zeros(5, 2), torch.zeros(5, 1, dtype=torch.int64)), "1 factors; a score needs at least 2"),
         (lambda: few(torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.int64)), "1 samples of 2 codes; a score needs"),
         (lambda: few(torch.full((5, 2), torch.nan), torch.zeros(5, 2, dtype=torch.int64)), "not finite"),

@@ -36,7 +36,14 @@ def test_parts():
     assert score.value == pytest.approx(score.parts["at_n"] - score.parts["slope"] / 400, rel=0.05)
     assert score.stderr > score.parts["at_n_stderr"]
     assert score.parts["curved"] is False
-    assert FidInfinity()(REFERENCE, normal(60, 8)).parts["curved"] is True
+    assert "note" not in score.parts
+    few = FidInfinity()(REFERENCE, normal(60, 8)).parts
+    assert few["curved"] is True
+    assert few["note"] == (
+        "too low: the smallest parts have 12 images for 8 features, too few to follow the line; generate at least 80 "
+        "images, or take Kid"
+    )
+    assert "note" not in FidInfinity()(REFERENCE, normal(80, 8)).parts
 
 
 def test_the_line_is_the_least_squares_one():

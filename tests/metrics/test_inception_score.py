@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orthogen.core.features import Features
 from orthogen.metrics.inception_score import InceptionScore
 from vectors import vectors
 
@@ -17,7 +18,6 @@ def test_equals_the_golden_values():
     given_logits = torch.tensor(golden["probs"]).log()
     one = InceptionScore(splits=1)(given_logits, given_logits)
     assert one.value == pytest.approx(golden["is_1split"].item(), rel=1e-9)
-    assert one.parts["real"] == one.value
     ten = InceptionScore()(given_logits, given_logits)
     assert ten.value == pytest.approx(golden["is_10split_mean"].item(), rel=1e-9)
     spread = golden["is_10split_std"].item() * (9 / 10) ** 0.5  # divided by the number of splits, as the paper's
@@ -49,15 +49,37 @@ def test_fixed_points():
     assert InceptionScore(splits=1)(sure, sure + 100).value == pytest.approx(5)  # logits are up to a constant
 
 
-@pytest.mark.parametrize("splits", [1, 10])
-def test_the_standard_error_is_the_spread_over_fresh_samples(splits):
-    found = [InceptionScore(splits=splits)(x, x) for x in (logits(500, seed=seed) for seed in range(80))]
+@pytest.mark.parametrize(("n", "splits"), [(500, 1), (500, 10), (40, 10)])
+def test_the_standard_error_is_the_spread_over_fresh_samples(n, splits):
+    found = [InceptionScore(splits=splits)(x, x) for x in (logits(n, seed=seed) for seed in range(80))]
     spread = np.std([score.value for score in found], ddof=1)
     assert np.mean([score.stderr for score in found]) == pytest.approx(spread, rel=0.25)
 
 
+def test_the_standard_error_is_the_jackknife():
+    x, leaving = logits(12), []
+    for i in range(12):
+        rest = torch.cat([x[:i], x[i + 1 :]])
+        leaving.append(InceptionScore(splits=1)(rest, rest).value)
+    expected = np.sqrt(11 / 12 * np.sum((np.array(leaving) - np.mean(leaving)) ** 2))
+    assert InceptionScore(splits=1)(x, x).stderr == pytest.approx(expected, rel=1e-9)
+
+
+def test_too_few_images_for_an_error():
+    assert [InceptionScore(splits=1)(logits(n), logits(n)).stderr is None for n in (2, 3, 4)] == [True, True, False]
+    assert InceptionScore()(logits(39), logits(39)).stderr is None
+
+
+def test_the_real_images_do_not_matter():
+    fake = logits(40, seed=1)
+    assert InceptionScore()(logits(0), fake) == InceptionScore()(logits(500, scale=9.0), fake)
+    assert InceptionScore.needs_reference is False
+
+
 def test_mistakes():
-    with pytest.raises(ValueError, match=r"^InceptionScore was given 30 real and 19 generated images; at least 20 of"):
+    with pytest.raises(ValueError, match=r"^InceptionScore was given 19 generated images; at least 20 are needed$"):
         InceptionScore()(logits(30), logits(19))
+    with pytest.raises(ValueError, match=r"^InceptionScore: logits of the generated images are not all finite"):
+        InceptionScore()(logits(30), Features(30, logits=logits(30) * torch.nan))
     with pytest.raises(ValueError, match=r"^InceptionScore\(splits=0\): give at least 1$"):
         InceptionScore(splits=0)

@@ -6,7 +6,7 @@ import torch
 
 from orthogen.core.features import Features
 from orthogen.metrics import _neighbors
-from orthogen.metrics.intra_class_diversity import IntraClassDiversity
+from orthogen.metrics.intra_class_diversity import IntraClassDiversity, _spread
 
 
 def images(n, d=5, seed=0, scale=(1.0, 1.0)):
@@ -58,6 +58,59 @@ def test_the_standard_error_is_the_spread_over_fresh_samples():
     assert np.mean([score.parts["ratio_stderr"][0] for score in found]) == pytest.approx(first, rel=0.25)
 
 
+@pytest.mark.parametrize("n", [8, 20])
+def test_the_standard_error_of_small_classes(n):
+    pairs = [(images(n, seed=2 * seed), images(n, seed=2 * seed + 1)) for seed in range(150)]
+    found = [IntraClassDiversity()(*pair) for pair in pairs]
+    spread = np.std([score.value for score in found], ddof=1)
+    assert 0.8 < np.mean([score.stderr for score in found]) / spread < 1.4
+
+
+def test_the_standard_error_of_a_mean_distance_is_the_jackknife():
+    x = images(7, scale=(1.0,)).vectors
+    value, error = _spread(x)
+    leaving = [torch.pdist(torch.cat([x[:i], x[i + 1 :]])).mean().item() for i in range(7)]
+    assert value == pytest.approx(torch.pdist(x).mean().item())
+    assert error == pytest.approx(np.sqrt(6 / 7 * np.sum((np.array(leaving) - np.mean(leaving)) ** 2)))
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_class_of_fewer_than_four_images_has_no_error(n):
+    real, fake = images(40), images(40, seed=1)
+    few = fake.take(torch.cat([torch.arange(0, 40, 2), torch.arange(1, 2 * n, 2)]))  # n of the second class
+    for pair in ((real, few), (few, real)):
+        score = IntraClassDiversity()(*pair)
+        assert (score.stderr, score.parts["ratio_stderr"][1]) == (None, None)
+        assert score.parts["ratio_stderr"][0] > 0
+
+
+@pytest.mark.parametrize("apart", [100.0, 1000.0])
+def test_a_nearly_collapsed_class_far_from_the_others_in_single_precision(apart):
+    """Around the mean of all, squared norms of ``apart``^2 would have swallowed the distances of one class."""
+    rng, labels = torch.Generator().manual_seed(0), torch.arange(200) % 2
+    base, noise = (torch.randn(200, 512, generator=rng) for _ in range(2))
+    center = apart * labels[:, None].float()
+    narrow = torch.where(labels[:, None] == 1, 0.001 * apart**0.5, 1.0)
+    real, fake = Features(200, base + center, labels=labels), Features(200, noise * narrow + center, labels=labels)
+    double = [Features(200, each.vectors.double(), labels=labels) for each in (real, fake)]
+    found, expected = IntraClassDiversity()(real, fake), IntraClassDiversity()(*double)
+    direct = [torch.pdist(fake.vectors[labels == label].double()).mean().item() for label in range(2)]
+    assert found.parts["fake"] == pytest.approx(direct, rel=1e-9)
+    assert found.parts["ratio"] == pytest.approx(expected.parts["ratio"], rel=1e-9)
+    assert found.parts["ratio"][1] < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_collapsed_class_has_no_diversity_at_all(dtype):
+    labels = torch.arange(300) % 2
+    center = 100 * torch.randn(2, 64, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    real = Features(300, center[labels] + torch.randn(300, 64, dtype=dtype), labels=labels)
+    score = IntraClassDiversity()(real, Features(300, center[labels], labels=labels))
+    assert (score.value, score.stderr) == (0.0, 0.0)
+    with pytest.raises(ValueError, match=r"the real images of class 0 are all alike; there is no ratio$"):
+        IntraClassDiversity()(Features(300, center[labels], labels=labels), real)
+
+
 def test_modes_where_there_is_a_classifier():
     real, fake = images(40), images(40)
     kinds = torch.arange(40) // 2 % 3  # three kinds of each class, of which the generator makes two of the second
@@ -66,6 +119,7 @@ def test_modes_where_there_is_a_classifier():
     parts = IntraClassDiversity()(
         Features(40, real.vectors, eye[kinds], real.labels), Features(40, fake.vectors, eye[made], fake.labels)
     ).parts
+    assert IntraClassDiversity.may_read == {"logits"}
     assert parts["modes_real"] == [3, 3]
     assert parts["modes"] == [3, 2]
 

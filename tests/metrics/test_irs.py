@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from code_tables import blurred, golden_table, grid
@@ -40,6 +40,7 @@ def plain(codes: np.ndarray, factors: np.ndarray, quantile: float) -> float:
 
 
 @settings(max_examples=20)
+@example(seed=1, quantile=0.9, n=120)  # a tenth has six of a level's 26 samples, and takes its mean along
 @given(seed=st.integers(0, 1000), quantile=st.sampled_from([0.3, 0.5, 0.9, 0.99, 1.0]), n=st.integers(30, 300))
 def test_equals_the_definition_and_its_jackknife(seed, quantile, n):
     codes, factors = blurred(seed, n)
@@ -63,6 +64,31 @@ def test_factors_of_many_values_are_cut_into_bins():
     assert Irs(bins=40)(codes, factors).value == 1.0
     # two values share a bin: half a step from its middle, of 19.5 at most
     assert Irs()(codes, factors).value == pytest.approx(1 - 0.5 / 19.5)
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 1000], [-7, 0, 1], [0, 1, 2**60]])
+def test_only_the_order_of_factor_values_counts(ids, rng):
+    factors = torch.randint(3, (2000, 1), generator=rng)
+    assert Irs()(factors.double(), torch.tensor(ids)[factors]).value == 1.0
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000), n=st.integers(2, 9), shift=st.sampled_from([-100.0, 3.0, 1e4]))
+def test_few_samples_may_lie_anywhere(seed, n, shift):
+    codes, factors = blurred(seed, n)
+    factors[:2] = torch.tensor([[0, 0, 0], [1, 1, 1]])
+    plain_score, moved = Irs()(codes, factors), Irs()(codes + shift, factors)
+    assert plain_score.value == pytest.approx(plain(codes.numpy(), factors.numpy(), 0.99), abs=1e-12)
+    assert moved.value == pytest.approx(plain_score.value, abs=1e-9)
+    assert moved.stderr is None
+
+
+def test_a_code_that_one_sample_alone_moves_has_an_error():
+    factors = grid(2, 3).repeat(5, 1)
+    codes = torch.zeros(30, 1)
+    codes[7] = 1.0  # constant without its tenth
+    score = Irs()(codes, factors)
+    assert 0 < score.stderr < 3
 
 
 def test_fixed_points(rng):
@@ -112,8 +138,9 @@ def test_standard_error_is_the_spread_over_samples(n):
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: Irs(quantile=0.0), r"Irs\(quantile=0.0, bins=20\): give a quantile in \(0, 1\] and at least 2 bins"),
-        (lambda: Irs(bins=1), r"Irs\(quantile=0.99, bins=1\)"),
+        (lambda: Irs(quantile=0.0), r"Irs\(quantile=0.0, bins=20, .*\): give a quantile in \(0, 1\], at least 2 bins"),
+        (lambda: Irs(bins=1), r"Irs\(quantile=0.99, bins=1, "),
+        (lambda: Irs(least_entropy=-1.0), "least_entropy=-1.0.*a least entropy of 0 or more"),
         (lambda: Irs()(torch.zeros(5, 2), torch.zeros(5, 0, dtype=torch.int64)), "0 factors; a score needs at least 1"),
         (lambda: Irs()(torch.full((5, 2), torch.nan), torch.zeros(5, 1, dtype=torch.int64)), "not finite"),
     ],

@@ -11,6 +11,7 @@ from orthogen.core.kinds import FactorSet
 from orthogen.data.image_folder import ImageFolder
 from orthogen.data.sprites import Sprites
 from orthogen.metrics.leakage import Leakage
+from traces import trace
 
 
 class Bars(FactorSet):
@@ -62,7 +63,8 @@ def test_a_perfect_generator_has_none_and_dead_directions_are_named():
     assert score.parts["main"] == ["shape", "scale", "orientation", "posX", "posY", None]
     assert score.parts["dead"] == ["5"]
     assert score.parts["leakage"][5] is None
-    assert score.protocol["reader"] == "SpriteSet.read_factors"
+    data = {"type": "orthogen.data.sprites:Sprites", "resolution": 64, "look": None}
+    assert score.protocol["reader"] == {"name": "SpriteSet.read_factors", "resolution": 64, "data": data}
     assert all(c > 0.9 for c in score.parts["reader_confidence"])
 
 
@@ -139,7 +141,7 @@ def test_two_classes_do_not_leak_and_all_change_is_total_variation():
     assert score.parts["matrix"][0] == pytest.approx([0.5, 0.5], abs=1e-6)  # half of the moves end on the other side
     assert score.value == 0.0
     assert score.parts["dead"] == ["1"]
-    assert score.protocol["reader"] == "pixels_as_logits"
+    assert score.protocol["reader"]["name"] == "pixels_as_logits"
 
 
 def test_change_that_passes_by_the_main_class_leaks():
@@ -171,6 +173,10 @@ def test_mistakes(unchecked, tmp_path):
     assert "\n" not in str(e.value)
     with pytest.raises(ValueError, match="give at least 2 samples, 2 steps"):
         Leakage(steps=1)
+    with pytest.raises(ValueError, match="give the lowest value, then a higher one"):
+        Leakage(span=(1.0, 1.0))
+    with pytest.raises(ValueError, match=r"reads factors off images \(n, c, h, w\), and the generator gives \(2, 2\)"):
+        Leakage(Bars(), samples=2)(host(lambda z: z, 2))
     with pytest.raises(TypeError, match="data with known factors, or a function of images, is needed"):
         Leakage(3)(G)
     (tmp_path / "a").mkdir()
@@ -185,3 +191,56 @@ def test_mistakes(unchecked, tmp_path):
         Leakage(lambda x: x[:, 0, 0] / 0, samples=2)(G)
     with pytest.raises(ValueError, match="the directions are 3 wide, the latent is 2 wide"):
         Leakage(Bars())(G, og.Directions.coordinates(3))
+
+
+def test_classifiers_are_told_apart_by_their_weights(rng):
+    G = host(lambda z: bars(z[:, 0], z[:, 1]), 2)
+    first, second = (nn.Sequential(nn.Flatten(), nn.Linear(4, 3)) for _ in range(2))
+    scores = [Leakage(reader, samples=5)(G, rng=rng) for reader in (first, second, first, lambda x: second(x))]
+    readers = [score.protocol["reader"] for score in scores]
+    assert readers[0] == readers[2]
+    assert readers[0] != readers[1]
+    assert readers[3]["weights"] == readers[1]["weights"]
+    assert Leakage(Bars(), samples=5)(G, rng=rng).protocol["reader"] == {"name": "Bars.read_factors", "resolution": 2}
+
+
+def test_the_classifier_is_in_evaluation_mode_and_left_as_it_was():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        reader = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 3))
+    reader[1].eval()
+    G = host(lambda z: bars(z[:, 0], z[:, 1]), 2)
+    for seen_with in (reader, lambda x: reader(x)):
+        before = trace(reader)
+        training = Leakage(seen_with, samples=20)(G, rng=torch.Generator().manual_seed(0))
+        assert trace(reader) == before
+        modes = [part.training for part in reader]
+        reader.eval()
+        assert Leakage(seen_with, samples=20)(G, rng=torch.Generator().manual_seed(0)) == training
+        for part, mode in zip(reader, modes, strict=True):
+            part.train(mode)
+        reader.training = True
+
+
+def test_rounding_is_no_leakage(rng):
+    # the total of three classes, halved, is not always the change of the main one to the last digit
+    reader = nn.Sequential(nn.Flatten(), nn.Linear(2, 3))
+    with torch.no_grad():
+        reader[1].weight.copy_(torch.tensor([[9.0, 0.0], [-4.0, 0.0], [-4.0, 0.0]]))
+        reader[1].bias.zero_()
+    score = Leakage(reader, samples=50)(
+        og.adapt(nn.Identity(), og.Normal(2), call=lambda m, z: z[:, None, None]), rng=rng
+    )
+    assert (score.value, score.stderr) == (0.0, 0.0)
+    assert str(score) == "Leakage 0.0000 ± 0.0000 (n=50)"
+
+
+def test_the_length_of_a_direction_does_not_matter_and_blocks_have_spans(rng):
+    latent = og.Blocks(a=og.Normal(1), b=og.Uniform(1))
+    G = og.adapt(nn.Identity(), latent, call=lambda m, z: bars(z[:, 0] / 2, z[:, 1]))
+    scores = [
+        Leakage(Bars(), samples=20)(G, og.Directions(scale * torch.eye(2)), rng=torch.Generator().manual_seed(0))
+        for scale in (1, 5)
+    ]
+    assert scores[0].parts == scores[1].parts
+    assert scores[0].protocol["points"] == {"a": [-2.0, -1.0, 0.0, 1.0, 2.0], "b": [-1.0, -0.5, 0.0, 0.5, 1.0]}

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from code_tables import golden_codes, grid
+from orthogen.metrics import mig
+from orthogen.metrics._codes import information
 from orthogen.metrics.mig import Mig
 from vectors import GOLDEN, vectors
 
@@ -68,6 +70,13 @@ def test_factors_that_never_vary_are_left_out_and_named():
     assert nothing.protocol["factors_not_varied"] == [0, 1]
 
 
+def test_information_of_the_whole_table_is_measured_once(monkeypatch):
+    calls = []
+    monkeypatch.setattr(mig, "information", lambda *given: calls.append(1) or information(*given))
+    Mig(halves=0)(grid(3, 4).double(), grid(3, 4))
+    assert len(calls) == 1
+
+
 def test_standard_error_is_the_spread_over_samples():
     values, errors = [], []
     for seed in range(150):
@@ -83,7 +92,10 @@ def test_standard_error_is_the_spread_over_samples():
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: Mig(bins=1), r"Mig\(bins=1\): cut each code into at least 2 bins"),
+        (lambda: Mig(bins=1), r"Mig\(bins=1, least_entropy=0.05, halves=20\): give at least 2 bins, a least entropy"),
+        (lambda: Mig(least_entropy=math.nan), "least_entropy=nan"),
+        (lambda: Mig(halves=-3), r"halves=-3\): .* 0 or at least 2 halves"),
+        (lambda: Mig(halves=1), r"halves=1\)"),
         (lambda: Mig()(torch.zeros(5, 1), torch.zeros(5, 1, dtype=torch.int64)), "5 samples of 1 codes; a gap needs"),
         (lambda: Mig()(torch.zeros(5, 2), torch.zeros(4, 1, dtype=torch.int64)), "5 codes and 4 rows of factors; give"),
         (lambda: Mig()(torch.zeros(5, 2), torch.zeros(5, 0, dtype=torch.int64)), "0 factors; a gap needs at least 1"),

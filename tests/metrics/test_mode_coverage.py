@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from orthogen.metrics.mode_coverage import ModeCoverage
+from orthogen.metrics.mode_coverage import ModeCoverage, _reaches
 
 
 def seen(counts):
@@ -19,7 +20,7 @@ def test_shares_counts_and_divergence():
     assert (score.name, score.n, parts["modes"], parts["missed"]) == ("modes covered", 100, 3, [2])
     assert (parts["counts"], parts["counts_real"]) == ([90, 10, 0, 0], [50, 30, 20, 0])
     assert parts["share"] == [0.9, 0.1, 0.0, 0.0]
-    assert parts["share_stderr"] == pytest.approx([0.03, 0.03, 0, 0])
+    assert parts["share_stderr"] == pytest.approx([0.03, 0.03, 0.007, 0.007], rel=0.02)
     assert (parts["largest_class"], parts["largest"]) == (0, 0.9)
     assert parts["entropy"] == pytest.approx(-0.9 * math.log(0.9) - 0.1 * math.log(0.1))
     assert parts["divergence"] == pytest.approx(0.9 * math.log(0.9 / 0.5) + 0.1 * math.log(0.1 / 0.3))
@@ -32,7 +33,8 @@ def test_fixed_points():
     assert same.parts["entropy"] == pytest.approx(math.log(4))
     assert same.stderr == pytest.approx(0, abs=1e-3)
     one = ModeCoverage()(x, seen([0, 7, 0, 0]))
-    assert (one.value, one.stderr) == (1.0, 0.0)
+    assert one.value == 1.0
+    assert 0.2 < one.stderr < 1  # seven images do not say that there are no others
     assert one.parts["divergence"] == pytest.approx(math.log(4))
 
 
@@ -64,6 +66,42 @@ def test_the_standard_error_is_the_spread_over_fresh_samples():
     found = [ModeCoverage()(real, seen(row.tolist())) for row in rng.multinomial(500, shares, size=200)]
     spread = np.std([score.value for score in found], ddof=1)
     assert 1 / 1.5 < np.mean([score.stderr for score in found]) / spread < 1.5
+
+
+@pytest.mark.parametrize(("n", "classes", "highest"), [(10, 10, 1.25), (30, 10, 1.5), (100, 100, 1.25), (500, 100, 3)])
+def test_the_standard_error_where_classes_have_few_images(n, classes, highest):
+    real, rng = seen([10] * classes), np.random.default_rng(0)
+    counts = rng.multinomial(n, [1 / classes] * classes, size=4000)
+    spread = (counts > 0).sum(axis=1).std(ddof=1)  # one image is enough at these sizes
+    found = [ModeCoverage()(real, seen(row.tolist())).stderr for row in counts[:50]]
+    assert 0.8 < np.mean(found) / spread < highest
+
+
+def test_the_standard_error_where_all_classes_have_ten_images():
+    """In 2 of 10,000 samples a class is missed; what a sample can say about that is not much."""
+    real, rng = seen([10] * 10), np.random.default_rng(0)
+    counts = rng.multinomial(100, [0.1] * 10, size=50)
+    assert np.mean([ModeCoverage()(real, seen(row.tolist())).stderr for row in counts]) < 0.12
+
+
+def test_the_chance_to_reach_a_threshold_is_the_binomial_tail():
+    for threshold, n, p in ((1, 100, 0.01), (5, 500, 0.02), (40, 100, 0.5), (1, 50_000, 1e-6), (100, 100, 0.99)):
+        chance, slope = _reaches(threshold, n, p)
+        assert chance == pytest.approx(stats.binom.sf(threshold - 1, n, p), rel=1e-8)
+        up, down = (stats.binom.sf(threshold - 1, n, p + step) for step in (1e-5 * p, -1e-5 * p))
+        assert slope == pytest.approx((up - down) / (2e-5 * n * p), rel=1e-4)
+    assert _reaches(101, 100, 0.99) == (0.0, 0.0)
+
+
+def test_a_class_that_was_not_seen_adds_doubt():
+    real = seen([50, 50])
+    assert ModeCoverage(fraction=0.0)(real, seen([40, 0])).stderr > 0.3
+    assert ModeCoverage()(real, seen([4000, 0])).stderr < 1e-5  # threshold 200
+
+
+def test_a_threshold_is_met_exactly():
+    """10 % of 10 % of 100 images is one image, however 0.1 * 0.1 * 100 is rounded."""
+    assert ModeCoverage()(seen([10] * 10), seen([1] * 9 + [91])).value == 10.0
 
 
 def test_mistakes():

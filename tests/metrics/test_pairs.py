@@ -1,4 +1,5 @@
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from PIL import Image
 from torch import nn
 
 import orthogen as og
+from orthogen.metrics import _pair_files
+from orthogen.metrics._pair_files import decode
 from orthogen.metrics._pairs import moved
 from orthogen.metrics.variation_score import Pairs
 from vectors import GOLDEN, vectors
@@ -121,13 +124,29 @@ def test_along_directions_the_classes_are_directions(rng):
     assert drawn.classes == 2
 
 
+def test_directions_are_brought_to_length_1(rng):
+    basis = torch.tensor([[30.0, 0.0, 0.0, 0.0], [0.0, 0.1, 0.0, 0.0]])
+    drawn = Pairs.draw(blocks(), 20, og.Directions(basis), step=0.2, rng=rng)
+    level = (drawn.second.double() - drawn.first.double())[torch.arange(20), 0, 0, 4 * drawn.labels]
+    torch.testing.assert_close(level / 127.5, torch.full((20,), 0.2).double(), rtol=0, atol=1.1 / 127.5)
+
+
+def test_the_prior_may_be_given(rng):
+    wide = og.adapt(nn.Identity(), og.Normal(2), call=lambda m, z: (z / 4)[:, None, None])
+    drawn = Pairs.draw(wide, 2000, prior=(-4.0, 2.0), rng=rng)
+    seen = (drawn.first.double() / 127.5 - 1) * 4
+    assert seen.min().item() == pytest.approx(-4, abs=0.05)
+    assert seen.max().item() == pytest.approx(2, abs=0.05)
+    assert seen.mean().item() == pytest.approx(-1, abs=0.1)
+
+
 def test_what_cannot_be_drawn(unchecked):
     G = blocks()
     with pytest.raises(ValueError, match="directions are 3 wide, the latent is 4 wide; fit directions"):
         Pairs.draw(G, 4, og.Directions.coordinates(3))
-    with pytest.raises(ValueError, match="a direction of length 0 moves nothing"):
+    with pytest.raises(ValueError, match="direction '1' is zero or not finite; leave it out"):
         Pairs.draw(G, 4, og.Directions(torch.tensor([[1.0, 0, 0, 0], [0.0, 0, 0, 0]])))
-    with pytest.raises(ValueError, match=r"has shape \(4, 1\); \(pairs, classes\) with 2 classes"):
+    with pytest.raises(ValueError, match="one direction was given; a class is one of two directions or more"):
         Pairs.draw(G, 4, og.Directions(torch.ones(1, 4)))
     with pytest.raises(ValueError, match=r"output is \(4, 4\); pairs are of images"):
         Pairs.draw(og.adapt(nn.Identity(), og.Normal(4)), 4)
@@ -281,3 +300,20 @@ def test_folders_that_are_not_there_or_not_empty(tmp_path, pairs):
     two = Pairs(pairs.first[:, :2], pairs.second[:, :2], pairs.change)
     with pytest.raises(ValueError, match=r"pairs of 2 channels .* gray \(1\) or color \(3\)"):
         two.write(tmp_path / "two")
+
+
+def test_jpeg_needs_no_more_than_the_pairs_twice(pairs, monkeypatch):
+    # every decoded strip is copied into its place and let go of
+    alive, most = weakref.WeakSet(), []
+
+    def spy(data, name):
+        found = decode(data, name)
+        alive.add(found)
+        most.append(len(alive))
+        return found
+
+    monkeypatch.setattr(_pair_files, "decode", spy)
+    emulated = pairs.as_jpeg()
+    assert len(most) == 12
+    assert max(most) <= 2
+    assert emulated.first.shape == pairs.first.shape

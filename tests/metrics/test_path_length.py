@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 import orthogen as og
+from orthogen.metrics import path_length
 from orthogen.metrics._paths import between, trim
 from orthogen.metrics._resizing import face, resized
 from orthogen.metrics.path_length import PathLengthScore
+from traces import trace
 from vectors import GOLDEN, vectors
 
 
@@ -29,6 +31,18 @@ def pairs(seen: list[Tensor], samples: int) -> tuple[Tensor, Tensor]:
     """The two ends of each step: the last passes, which come in turn."""
     last = seen[-2 * math.ceil(samples / 32) :]
     return torch.cat(last[::2]), torch.cat(last[1::2])
+
+
+class Normed(nn.Module):
+    """A distance with batch norm and dropout in it."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.norm, self.drop = nn.BatchNorm2d(1), nn.Dropout()
+        nn.init.constant_(self.norm.weight, gain)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return (self.drop(self.norm(a)) - self.drop(self.norm(b))).square().flatten(1).mean(dim=1)
 
 
 # ------------------------------------------------------------------------------------ golden helpers
@@ -219,6 +233,51 @@ def test_mistakes(unchecked):
         PathLengthScore(samples=2, held={"noise": 1.0})(G)
     with pytest.raises(ValueError, match=r"the distance gives .* for 2 pairs"):
         PathLengthScore(samples=2, distance=lambda a, b: a - b)(G)
+    flat = og.adapt(nn.Identity(), og.Normal(4))
+    assert PathLengthScore(samples=2)(flat).value > 0
+    for field in ({"crop": "face"}, {"resize": "256"}):
+        with pytest.raises(
+            ValueError, match=r"output is \('n', 4\); LPIPS, crop and resize take images \(n, c, h, w\)"
+        ):
+            PathLengthScore(samples=2, **field)(flat)
+    with pytest.raises(ValueError, match="takes images from 8 x 8 pixels on, and was given 1 x 4; crop='all'"):
+        PathLengthScore(samples=2, crop="face")(G)
     nan, _ = host(og.Normal(4), scale=float("nan"))
     with pytest.raises(ValueError, match="are not finite"):
         PathLengthScore(samples=2)(nan)
+
+
+def test_a_distance_that_is_a_module_is_in_evaluation_mode_and_left_as_it_was():
+    G, _ = host(og.Normal(4))
+    module = Normed()
+    for distance in (module, lambda a, b: module(a, b)):
+        before = trace(module)
+        training = PathLengthScore(samples=40, distance=distance)(G, rng=torch.Generator().manual_seed(0))
+        assert trace(module) == before
+        module.eval()
+        assert PathLengthScore(samples=40, distance=distance)(G, rng=torch.Generator().manual_seed(0)) == training
+        module.train()
+
+
+def test_distances_are_told_apart_by_their_weights(rng):
+    G, _ = host(og.Normal(4))
+    one, two = (PathLengthScore(samples=10, distance=Normed(gain))(G, rng=rng) for gain in (1.0, 2.0))
+    assert one.name == two.name == "path length (Normed)"
+    assert one.protocol["distance"]["name"] == "Normed"
+    assert one.protocol["distance"] != two.protocol["distance"]
+
+
+def test_ends_are_made_batch_by_batch_and_do_not_depend_on_the_batch(monkeypatch):
+    sizes = []
+
+    def spy(a, b, t, way):
+        sizes.append(len(a))
+        return between(a, b, t, way)
+
+    monkeypatch.setattr(path_length, "between", spy)
+    G, _ = host(og.Normal(4))
+    plane = og.Directions(torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0]]))
+    metric = PathLengthScore(samples=100, sampling="full", batch=32)
+    small, large = (replace(metric, batch=b)(G, plane, rng=torch.Generator().manual_seed(0)) for b in (32, 100))
+    assert sizes == [32] * 6 + [4] * 2 + [100] * 2
+    assert small == large

@@ -61,9 +61,19 @@ def test_mistakes(rng):
         PenaltyValue("OroJar")(G)
     with pytest.raises(ValueError, match="at least 2 of each are needed"):
         PenaltyValue(k=1)
-    batchnorm = og.adapt(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), og.Normal(2))
-    with pytest.raises(ValueError, match=r"samples see each other .*module\.eval\(\)"):
+    batchnorm = og.adapt(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, track_running_stats=False)), og.Normal(2))
+    with pytest.raises(ValueError, match=r"samples see each other .* even in evaluation mode"):
         PenaltyValue()(batchnorm)
+    for basis, message in (
+        (torch.zeros(0, 2), "PenaltyValue was given no directions; give at least one"),
+        (torch.tensor([[1.0, 0.0], [0.0, 0.0]]), "PenaltyValue: direction '1' is zero or not finite; leave it out"),
+        (torch.ones(1, 3), "PenaltyValue: the directions are 3 wide, the latent is 2 wide"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            PenaltyValue(samples=2)(G, og.Directions(basis))
+    holes = og.adapt(nn.Identity(), og.Normal(2), call=lambda m, z: torch.where(z > 0.3, torch.nan, z))
+    with pytest.raises(ValueError, match="PenaltyValue: the generator's images are not finite at some latents"):
+        PenaltyValue()(holes)
 
 
 def test_refuses_what_learns():

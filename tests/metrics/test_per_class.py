@@ -6,6 +6,8 @@ import torch
 
 from orthogen.core import record
 from orthogen.core.features import Features
+from orthogen.core.kinds import ImageSet
+from orthogen.metrics import _by_class
 from orthogen.metrics.density_coverage import DensityCoverage
 from orthogen.metrics.fid import Fid
 from orthogen.metrics.inception_score import InceptionScore
@@ -45,7 +47,7 @@ def test_each_class_gets_what_the_metric_says_of_it():
     np.testing.assert_allclose(high - low, 2 * 1.96 * np.array(score.parts["stderr"]), rtol=1e-4)
     assert (score.name, score.n) == ("Frechet distance by class", 600)
     assert score.protocol["reference_per_class"] == [300, 300]
-    assert score.protocol["generated_per_class"] == [150, 250]
+    assert (score.protocol["classes"], score.protocol["counts"], score.protocol["bins"]) == ([0, 1, 2], [], [40, 100])
     assert score.parts["balanced_reference"] is True
     assert not {"head", "refused_value"} & set(score.parts)
     json.dumps(score.parts, allow_nan=False)
@@ -64,6 +66,12 @@ def test_reads_what_the_metrics_read_and_labels():
     assert PerClass().reads == {"vectors", "labels"}
     assert PerClass(InceptionScore()).reads == {"logits", "labels"}
     assert PerClass(instead=ModeCoverage()).reads == {"vectors", "logits", "labels"}
+
+
+def test_may_read_what_the_metric_may_read(monkeypatch):
+    assert PerClass(Kid()).may_read == set()
+    monkeypatch.setattr(Kid, "may_read", frozenset({"logits"}))
+    assert PerClass(Kid()).may_read == {"logits"}
 
 
 def test_a_small_class_is_refused_the_frechet_distance_and_gets_the_kernel_distance():
@@ -97,6 +105,62 @@ def test_groups_of_an_imbalanced_set():
     assert of_training["balanced_reference"] is True
     assert "head" not in PerClass("Kid")(balanced, fake).parts
     assert "head" not in PerClass("Kid", counts=(7,) * 6)(balanced, fake).parts
+
+
+def test_how_many_images_were_generated_of_each_class_is_a_result():
+    real, metric = images([60, 60]), PerClass("Kid")
+    one, other = (metric(real, images(counts, seed=1)) for counts in ([40, 80], [70, 50]))
+    assert one.protocol == other.protocol
+    assert one.parts["fake"] != other.parts["fake"]
+
+
+def test_means_over_other_classes_or_groups_have_another_protocol():
+    real, fake = images([60, 60, 60]), images([60, 60, 60], seed=1)
+    plain = PerClass("Kid")(real, fake).protocol
+    fewer = PerClass("Kid")(real, fake.take((fake.labels < 2).nonzero()[:, 0])).protocol
+    assert (plain["classes"], fewer["classes"]) == ([0, 1, 2], [0, 1])
+    assert PerClass("Kid", bins=(100, 400))(real, fake).protocol != plain
+    assert PerClass("Kid", counts=(9, 9, 9))(real, fake).protocol != plain
+
+
+def test_many_classes_are_named_by_a_hash():
+    real, fake = images([4] * 22), images([4] * 22, seed=1)
+    some = [PerClass("Kid")(real, fake.take((fake.labels != c).nonzero()[:, 0])).protocol["classes"] for c in (3, 4)]
+    assert [each["classes"] for each in some] == [21, 21]
+    assert some[0]["hash"] != some[1]["hash"]
+
+
+class Imbalanced(ImageSet):
+    """Images of three classes, 30, 60 and 150 of them."""
+
+    channels, resolution, classes = 1, 4, ("few", "some", "many")
+
+    def __len__(self):
+        return 240
+
+    def images(self, index, *, rng=None):
+        return torch.zeros(len(index), 1, 4, 4, dtype=torch.uint8)
+
+    def labels(self, index):
+        assert len(index) <= _by_class.BLOCK
+        return (index >= 30).long() + (index >= 90)
+
+
+def test_groups_follow_the_counts_of_the_data(monkeypatch):
+    monkeypatch.setattr(_by_class, "BLOCK", 100)
+    data, real, fake = Imbalanced(), images([30, 30, 30]), images([30, 30, 30], seed=1)
+    metric = PerClass("Kid").with_data(data)
+    assert metric.counts == (30, 60, 150)
+    parts = metric(real, fake).parts
+    assert [parts[f"{name}_classes"] for name in ("tail", "medium", "head")] == [[0], [1], [2]]
+    assert parts["balanced_reference"] is True
+    assert "tail" not in PerClass("Kid")(real, fake).parts
+    assert PerClass("Kid", counts=(1, 2, 3)).with_data(data).counts == (1, 2, 3)
+    monkeypatch.setattr(Imbalanced, "classes", ())
+    assert PerClass("Kid").with_data(data).counts == ()
+    monkeypatch.setattr(Imbalanced, "classes", ("few", "some"))
+    with pytest.raises(ValueError, match=r"^the data has 2 classes and labels from 0 to 2; labels count from 0$"):
+        PerClass("Kid").with_data(data)
 
 
 def test_a_group_that_was_refused_has_no_mean():

@@ -114,6 +114,16 @@ def test_the_standard_error_is_the_spread_over_fresh_samples():
     assert ((ratio > 1 / 1.5) & (ratio < 1.5)).all()
 
 
+def test_shares_at_the_border_are_not_certain():
+    x, least = normal(200, 4), (0.5 / 201 * 200.5 / 201 / 202) ** 0.5
+    apart = PrecisionRecall()(x, x + 1000)
+    assert (apart.parts["precision_stderr"], apart.parts["recall_stderr"]) == pytest.approx((least, least))
+    assert apart.stderr == pytest.approx(least / 2**0.5)
+    line = torch.arange(200, dtype=torch.float64)[:, None]
+    same = PrecisionRecall(k=60)(line, line)  # also in parts
+    assert (same.value, same.parts["precision_stderr"]) == (1.0, pytest.approx(least))
+
+
 def test_too_few_images_for_an_error():
     score = PrecisionRecall()(normal(7, 2), normal(7, 2, seed=1))
     assert score.stderr is None

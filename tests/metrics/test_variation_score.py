@@ -8,7 +8,7 @@ from torch import nn
 
 import orthogen as og
 from orthogen.core.progress import shown
-from orthogen.metrics import _training
+from orthogen.metrics import _training, variation_score
 from orthogen.metrics._predictor import Predictor
 from orthogen.metrics._training import accuracy, confusion, split
 from orthogen.metrics.variation_score import Pairs, VariationScore
@@ -83,6 +83,42 @@ def test_along_directions():
     assert score.parts["chance"] == 50
     assert score.parts["directions"] == ["left", "right"]
     assert (score.protocol["space"], score.protocol["classes"]) == ("w", 2)
+
+
+def test_the_prior_of_a_released_protocol():
+    metric = dataclasses.replace(QUICK, epochs=1, step=None, prior=(-4.0, 4.0))
+    wide, own = (each(quadrants(), rng=seed()) for each in (metric, dataclasses.replace(metric, prior=None)))
+    assert wide.protocol["prior"] == ["Uniform", -4.0, 4.0]
+    assert own.protocol["prior"] == ["Uniform", -1.0, 1.0]
+    assert min(wide.parts["change"]) > 1.5 * max(own.parts["change"])
+
+
+def test_the_length_of_a_direction_does_not_matter():
+    metric, basis = dataclasses.replace(QUICK, epochs=2), torch.eye(4)[:2]
+    found = [metric(quadrants(), og.Directions(scale * basis), rng=seed()) for scale in (1.0, 8.0)]
+    assert found[0] == found[1]
+
+
+def test_both_readouts_are_those_of_each():
+    metric = dataclasses.replace(QUICK, epochs=4)
+    both, best, cosine = (
+        dataclasses.replace(metric, readout=each)(quadrants(), rng=seed()) for each in ("both", "best", "cosine")
+    )
+    assert (both.value, both.stderr, both.protocol) == (best.value, best.stderr, best.protocol)
+    assert (both.parts["cosine"], both.parts["cosine_stderr"]) == (cosine.value, cosine.stderr)
+    assert "cosine" not in best.parts
+
+
+def test_visible_change_is_the_mean_difference_whatever_the_chunks(monkeypatch, rng):
+    first, second = torch.randint(256, (2, 40, 3, 8, 8), generator=rng, dtype=torch.uint8)
+    pairs = Pairs(first, second, torch.eye(4).double()[[0, 1, 1, 3] * 10])
+    each = (first.double() - second.double()).abs().mean(dim=(1, 2, 3))
+    exact = torch.stack([each[pairs.labels == k].mean() for k in (0, 1, 3)])
+    for values in (1, 700, 1 << 22):
+        monkeypatch.setattr(variation_score, "VALUES", values)
+        found = variation_score.visible_change(pairs)
+        torch.testing.assert_close(found[[0, 1, 3]], exact, rtol=1e-6, atol=0)
+        assert found[2].isnan()
 
 
 # ---------------------------------------------------------------------------------------------- parts
@@ -190,7 +226,8 @@ def test_fast_and_plain_precision_agree():
         dataclasses.replace(QUICK, precision=precision)(quadrants(), rng=seed()) for precision in ("auto", "float32")
     ]
     assert abs(scores[0].value - scores[1].value) < 4
-    assert scores[0].protocol["precision"] in ("bfloat16", "float32")
+    assert [score.protocol["precision"] for score in scores] == ["auto", "float32"]
+    assert scores[0].protocol["arithmetic"] in ("bfloat16", "float32")
 
 
 def test_it_falls_back_where_bfloat16_is_off(monkeypatch):
@@ -198,11 +235,17 @@ def test_it_falls_back_where_bfloat16_is_off(monkeypatch):
     monkeypatch.setattr(_training.Training, "_off", lambda self, pairs, run: 0.6)
     metric = dataclasses.replace(QUICK, epochs=2)
     fallen = metric(quadrants(), rng=seed())
-    assert fallen.protocol["precision"] == "float32, since bfloat16 was off by more than 0.5 points"
+    note = "; in float32, since bfloat16 was off by more than 0.5 points"
+    assert fallen.parts["note"].endswith(note)
     plain = dataclasses.replace(metric, precision="float32")(quadrants(), rng=seed())
-    assert (fallen.value, fallen.parts) == (plain.value, plain.parts)
+    assert fallen.value == plain.value
+    assert {**fallen.parts, "note": fallen.parts["note"].removesuffix(note)} == plain.parts
     monkeypatch.setattr(_training.Training, "_off", lambda self, pairs, run: 0.4)
-    assert metric(quadrants(), rng=seed()).protocol["precision"] == "bfloat16"
+    kept = metric(quadrants(), rng=seed())
+    assert note not in kept.parts["note"]
+    # what happened to one generator is no part of the protocol: the two can be compared
+    assert fallen.protocol == kept.protocol
+    assert (kept.protocol["precision"], kept.protocol["arithmetic"]) == ("auto", "bfloat16")
 
 
 def test_the_rate_falls_to_zero_for_cosine_alone(monkeypatch):
@@ -251,13 +294,14 @@ def test_pairs_read_from_a_folder_give_the_score_of_those_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"train_share": 1.0}, "train_share between 0 and 1"),
-        ({"epochs": 0}, "at least 1"),
-        ({"batch": 1}, "batch 2"),
-        ({"lr": 0.0}, "lr is positive"),
+        ({"train_share": 1.0}, r"^VariationScore\(train_share=1\.0\): give a share between 0 and 1$"),
+        ({"epochs": 0}, r"^VariationScore\(epochs=0\): give at least 1$"),
+        ({"batch": 1}, r"^VariationScore\(batch=1\): give at least 2$"),
+        ({"lr": 0.0}, r"^VariationScore\(lr=0\.0\): give a positive learning rate"),
+        ({"prior": (1.0, 1.0)}, r"prior=\(1\.0, 1\.0\)\): give \(low, high\), or None for the generator's own"),
         ({"step": 0.0}, r"step=0\.0\): give a length other than 0"),
         ({"jpeg_quality": 101}, r"jpeg_quality=101\): give 1 to 100"),
-        ({"readout": "final"}, r"readout='final'\): 'best' or 'last' or 'cosine' is accepted"),
+        ({"readout": "final"}, r"readout='final'\): 'best' or 'last' or 'cosine' or 'both' is accepted"),
         ({"input": "both"}, r"input='both'\): 'difference' or 'concat' is accepted"),
     ],
 )  # fmt: skip

@@ -74,3 +74,18 @@ def test_other_scores_are_refused(score):
 def test_one_direction_and_nothing_left_in_pyplot():
     leakage_picture(leakage(1, "classes", ["only"]))
     assert plt.get_fignums() == []
+
+
+def test_too_many_classes_are_cut_and_the_main_ones_kept():
+    def png(names: int, **most: int) -> tuple[int, int]:
+        return size(leakage_picture(leakage(6, "classes", [str(i) for i in range(names)]), **most))
+
+    assert png(1000)[0] <= png(40)[0]
+    assert png(1000, columns=5)[0] < 1500
+    few = leakage(3, "classes", ["a", "b", "c", "d"])
+    few.parts["matrix"][:] = [[0.1, 0.5, 0.4, 0.0], [0.2, 0.3, 0.5, 0.0], [0.0] * 4]
+    few.parts["main"][:] = ["d", "b", None]  # the first does nothing, and is framed all the same
+    framed = np.asarray(Image.open(io.BytesIO(leakage_picture(few, columns=2))).convert("RGB")).astype(int)
+    orange = np.abs(framed - np.array([217, 112, 60])).sum(axis=2) < 8
+    whole = np.asarray(Image.open(io.BytesIO(leakage_picture(few))).convert("RGB")).astype(int)
+    assert orange.sum() == pytest.approx((np.abs(whole - np.array([217, 112, 60])).sum(axis=2) < 8).sum(), rel=0.5)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-__all__ = ["Untouched", "evaluating", "untouched"]
+__all__ = ["Untouched", "evaluating", "seeded", "untouched"]
 
 
 def _power_iterating(module: nn.Module) -> list[nn.Module]:
@@ -128,8 +128,8 @@ def untouched(module: nn.Module, device: torch.device) -> Iterator[Untouched]:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode inside the block, and each part in its own mode after it.
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """The modules in evaluation mode inside the block, and each part in its own mode after it.
 
     Example:
         >>> net = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
@@ -139,10 +139,34 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         >>> net[0].training, net[1].training
         (True, False)
     """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
     try:
         yield
     finally:
         for part, training in modes:
             part.training = training
+
+
+@contextmanager
+def seeded(rng: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Inside the block torch's global generators go on from a seed drawn with ``rng``; they are put back after it.
+
+    For what draws from them and cannot be told otherwise: noise inside a generator, the initialization of a module.
+
+    Example:
+        >>> def draw(seed):
+        ...     with seeded(torch.Generator().manual_seed(seed), torch.device("cpu")):
+        ...         return torch.rand(1).item()
+        >>> draw(0) == draw(0), draw(0) == draw(1)
+        (True, False)
+    """
+    seed = int(torch.randint(2**62, (), generator=rng, device=rng.device))
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng([device] if on_cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield

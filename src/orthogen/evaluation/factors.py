@@ -1,20 +1,24 @@
 """Codes beside the true factors of images: a generator's latents through a reader, or an encoder's codes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from orthogen.core import rng as randomness
 from orthogen.core.generator import Generator, first_tensor
 from orthogen.core.images import to_float
 from orthogen.core.kinds import Data, FactorSet, ImageSet
 from orthogen.core.progress import track
-from orthogen.core.untouched import evaluating
+from orthogen.core.untouched import evaluating, untouched
+from orthogen.evaluation.drawing import missing_condition, resting, see_each_other
 
 __all__ = ["ambiguous", "encoded", "factor_set", "read"]
 
 Encoder = Callable[[Tensor], Any]
+TOGETHER = 64  # images per pass on any device, where those of a batch see each other
 
 
 def factor_set(data: Data | ImageSet | None) -> FactorSet:
@@ -66,18 +70,42 @@ def _few(device: torch.device) -> int:
     return 32 if device.type == "cpu" else 512  # the caches of a CPU like few images
 
 
+@contextmanager
+def _labels_refused() -> Iterator[None]:
+    try:
+        yield
+    except TypeError as error:
+        missing = missing_condition(error)
+        if missing is None:
+            raise
+        raise ValueError(
+            f"code metrics take images of latents alone, and the generator needs {missing!r} too; fix it in "
+            f"adapt(module, latent, call=lambda m, z: m(z, {missing}=...)) ({error})"
+        ) from None
+
+
 @torch.no_grad()
 def read(
     generator: Generator, z: Tensor, factors: FactorSet, rng: torch.Generator
 ) -> tuple[Tensor, dict[str, Any], dict[str, Any]]:
-    """The factors that the reader finds in the images of ``z``; how it reads; and how sure it was of these images."""
+    """The factors that the reader finds in the images of ``z``; how it reads; and how sure it was of these images.
+
+    The generator is in evaluation mode and left as it was.
+
+    Raises:
+        ValueError: the generator needs class labels.
+    """
     values, confidences = [], []
-    for part in track(z.split(_few(generator.device)), "reading factors off images"):
-        images = generator(part.to(generator.device)).float().cpu()
-        value, confidence = factors.read_factors(images)
-        values.append(value)
-        confidences.append(confidence)
+    with _labels_refused(), resting(generator, randomness.generator(rng.initial_seed(), "noise")):
+        together = see_each_other(generator)
+        for part in track(z.split(TOGETHER if together else _few(generator.device)), "reading factors off images"):
+            images = generator(part.to(generator.device)).float().cpu()
+            value, confidence = factors.read_factors(images)
+            values.append(value)
+            confidences.append(confidence)
     kept, protocol = _kept(factors, rng)
+    if together:
+        protocol |= {"batch": TOGETHER, "samples see each other": True}
     sure = torch.cat(confidences)[:, kept]
     protocol |= {"reader": f"{type(factors).__name__}.read_factors", "low_confidence_images": "kept"}
     found = {
@@ -98,10 +126,11 @@ def encoded(
         ValueError: the encoder returns anything but one row of numbers for each image.
     """
     total = len(factors)
-    index = torch.arange(total) if n >= total else torch.randint(total, (n,), generator=rng)
+    index = torch.randperm(total, generator=rng) if n >= total else torch.randint(total, (n,), generator=rng)
     codes = []
     network = encoder if isinstance(encoder, nn.Module) else nn.Identity()
-    with evaluating(network):
+    with evaluating(network), untouched(network, device) as host:
+        host.rewind()
         for part in track(index.split(2 * _few(device)), "encoding images"):
             code = first_tensor(encoder(to_float(factors.images(part)).to(device)), "the encoder")
             if code.ndim != 2 or len(code) != len(part):

@@ -60,13 +60,20 @@ def _key(score: Score) -> str:
     return json.dumps([score.name, plain(score.protocol), plain(score.about)], sort_keys=True)
 
 
-def merge(folder: Path, scores: Sequence[Score]) -> None:
+def merge(folder: Path, scores: Sequence[Score], onto: Sequence[Score] | None = None) -> None:
     """Put scores in the folder's file; one that measured the same the same way replaces the one before.
+
+    Args:
+        folder: where ``scores.json`` is, or will be.
+        scores: what was measured.
+        onto: what to put them on; what the file holds if None.
 
     Raises:
         ValueError: the file that is there is damaged.
     """
     path = folder / "scores.json"
-    kept = {_key(score): score for score in [*(read(path) if path.exists() else ()), *scores]}
+    if onto is None:
+        onto = read(path) if path.exists() else ()
+    kept = {_key(score): score for score in [*onto, *scores]}
     entries = [plain({name: getattr(score, name) for name in FIELDS}) for score in kept.values()]
     write_atomically(path, json.dumps({"scores": entries}, indent=1) + "\n")

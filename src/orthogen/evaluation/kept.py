@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -19,7 +20,8 @@ from orthogen.core.shapes import Int, UInt8
 
 __all__ = ["Kept", "cache_folder"]
 
-FORMAT = 1
+FORMAT = 2
+MOMENTS = ("mean", "covariance", "sample")
 
 
 def cache_folder() -> Path:
@@ -37,15 +39,16 @@ class Kept:
     Args:
         folder: the cache.
         identity: hash of the images.
+        n: how many they are.
         eye: the extractor.
         first: the first few of the images.
     """
 
-    def __init__(self, folder: Path, identity: str, eye: Eye, first: UInt8[Tensor, "n c h w"]) -> None:
+    def __init__(self, folder: Path, identity: str, n: int, eye: Eye, first: UInt8[Tensor, "n c h w"]) -> None:
         words = json.dumps([FORMAT, identity, dict(eye.protocol)], sort_keys=True)
         name = hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
         self.path = folder / "references" / f"{name}.safetensors"
-        self._eye, self._first = eye, first
+        self._n, self._eye, self._first = n, eye, first
 
     def features(
         self,
@@ -56,74 +59,73 @@ class Kept:
     ) -> Features:
         """The parts asked for, from the file where it has them, else from ``see(parts)``, which goes into the file.
 
-        Both ways give the same tensors to the last bit: vectors are turned into moments batch by batch either way.
+        Both ways give the same tensors to the last bit: moments lie beside vectors as they would have been streamed. No
+        more is read than asked for, so that moments take no more memory where vectors are kept too.
         """
-        found = self._read()
-        if found is None or not _holds(found, parts):
-            more = set() if found is None else {part for part in ("vectors", "logits") if found.has(part)}
-            found = see({*parts, *more})
-            self._write(found)
-        return _served(found, parts, labels, batch)
+        names = _names(parts)
+        found = self._read(names)
+        if found is None:
+            there = {part for part in {"vectors", "logits"} - set(parts) if self._read([part]) is not None}
+            seen = see({*parts, *there})
+            tensors = _tensors(seen, batch)
+            self._write(tensors)
+            found = _features(self._n, {name: tensors[name] for name in names})
+        return replace(found, labels=labels if "labels" in parts else None)
 
-    def _read(self) -> Features | None:
-        """What the file holds; None where there is no file, or it is damaged, or of an extractor that saw otherwise."""
+    def _read(self, names: Collection[str]) -> Features | None:
+        """Some of the tensors; None where one is missing or damaged, or of an extractor that saw otherwise."""
         try:
             with safe_open(self.path, "pt") as file:
                 about = json.loads((file.metadata() or {})["about"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-            n, whole = about["n"], about["sha256"] == digest(tensors)
+                tensors = {name: file.get_tensor(name) for name in names}
+            whole = all(about["sha256"][name] == digest({name: tensor}) for name, tensor in tensors.items())
+            found = _features(self._n, tensors)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
-        moments = None
-        if "mean" in tensors:
-            moments = Moments(n, tensors["mean"], tensors["covariance"], tensors["sample"])
-        found = Features(n, tensors.get("vectors"), tensors.get("logits"), moments=moments)
-        return found if whole and self._agrees(found) else None
+        return found if whole and self._agrees(tensors) else None
 
-    def _agrees(self, found: Features) -> bool:
+    def _agrees(self, kept: Mapping[str, Tensor]) -> bool:
         """Whether the eye sees in the first images what is kept of them; to 1e-3, because devices round differently."""
         vectors, logits = self._eye.see(self._first)
-        sample = found.moments.sample if found.moments is not None else None
-        pairs = ((found.vectors, vectors), (sample, vectors), (found.logits, logits))
-        for kept, now in pairs:
-            if kept is None:
+        for name, now in (("vectors", vectors), ("sample", vectors), ("logits", logits)):
+            if name not in kept:
                 continue
-            then = kept[: len(self._first)].double()
+            then = kept[name][: len(self._first)].double()
             if now is None or now.shape != then.shape:
                 return False
-            if float((now.cpu().double() - then).abs().max()) > 1e-3 * float(then.abs().max()):
+            if not float((now.cpu().double() - then).abs().max()) <= 1e-3 * float(then.abs().max()):  # not NaN either
                 return False
         return True
 
-    def _write(self, seen: Features) -> None:
-        tensors = {"vectors": seen.vectors, "logits": seen.logits}
-        if seen.moments is not None:
-            moments = seen.moments
-            tensors |= {"mean": moments.mean, "covariance": moments.covariance, "sample": moments.sample}
-        there = {name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None}
-        about = {"n": seen.n, "extractor": dict(self._eye.protocol), "sha256": digest(there)}
+    def _write(self, tensors: Mapping[str, Tensor]) -> None:
+        hashes = {name: digest({name: tensor}) for name, tensor in tensors.items()}
+        about = {"extractor": dict(self._eye.protocol), "sha256": hashes}
         try:
-            write_atomically(self.path, save(there, {"about": json.dumps(about)}))
+            write_atomically(self.path, save(dict(tensors), {"about": json.dumps(about)}))
         except OSError as error:  # a full disk or a read-only home must not cost the measurement
             warnings.warn(f"what was seen of the real images is not kept ({error}); see $ORTHOGEN_CACHE", stacklevel=2)
 
 
-def _holds(found: Features, parts: Collection[str]) -> bool:
-    return all(found.has(part) for part in parts if part != "labels")
+def _names(parts: Collection[str]) -> list[str]:
+    """The tensors to read; moments of vectors that are read are made from these."""
+    names = [part for part in ("vectors", "logits") if part in parts]
+    return [*names, *MOMENTS] if "moments" in parts and "vectors" not in parts else names
 
 
-def _served(found: Features, parts: Collection[str], labels: Int[Tensor, "n"] | None, batch: int) -> Features:
-    """The parts asked for of what is kept; moments of kept vectors as they would have been streamed."""
-    wanted = labels if "labels" in parts else None
-    logits = found.logits if "logits" in parts else None
-    if found.vectors is None:
-        return Features(found.n, None, logits, wanted, found.moments)
-    gathering = Gathering(parts)
-    for start in range(0, found.n, batch):
-        rows = slice(start, start + batch)
-        gathering.add(
-            found.vectors[rows],
-            None if logits is None else logits[rows],
-            None if wanted is None else wanted[rows],
-        )
-    return gathering.finish()
+def _features(n: int, tensors: Mapping[str, Tensor]) -> Features:
+    moments = Moments(n, *(tensors[name] for name in MOMENTS)) if "mean" in tensors else None
+    return Features(n, tensors.get("vectors"), tensors.get("logits"), moments=moments)
+
+
+def _tensors(seen: Features, batch: int) -> dict[str, Tensor]:
+    """What goes into a file: all that was seen, and the moments of vectors as they would have been streamed."""
+    moments = seen.moments
+    if moments is None and seen.vectors is not None:
+        gathering = Gathering({"moments"})
+        for rows in seen.vectors.split(batch):
+            gathering.add(rows)
+        moments = gathering.finish().moments
+    tensors = {"vectors": seen.vectors, "logits": seen.logits}
+    if moments is not None:
+        tensors |= {"mean": moments.mean, "covariance": moments.covariance, "sample": moments.sample}
+    return {name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None}

@@ -158,8 +158,8 @@ def measure(
     if n < 2:
         raise ValueError(f"n={n}: at least 2 images are needed, and some thousands to say anything")
     kept = _path(source) if save and (_pairs_folder(source) or folder == _path(source)) else None
-    if kept is not None and (kept / "scores.json").exists():
-        read(kept)  # a damaged file is better found now than after an hour
+    # a damaged file is better found now than after an hour
+    before = read(kept) if kept is not None and (kept / "scores.json").exists() else []
 
     found: dict[int, Score] = {}
 
@@ -211,7 +211,10 @@ def measure(
             if where:
                 for i, score in zip(where, run([chosen[i] for i in where]), strict=True):
                     keep(i, _with(score, {}, about))
-    return [found[i] for i in range(len(chosen))]
+    scores = [found[i] for i in range(len(chosen))]
+    if kept is not None:
+        merge(kept, scores, onto=before)  # in the order they were asked for
+    return scores
 
 
 def _path(source: Generator | str | Path) -> Path | None:

@@ -22,6 +22,20 @@ LIMIT = 50_000  # images, as FID is usually quoted
 LISTED = 20  # classes whose counts the protocol lists
 
 
+def _labels(data: ImageSet, index: Int[Tensor, "n"]) -> Int[Tensor, "n"] | None:
+    """The classes of some images, if they are numbers of the data's classes."""
+    labels = data.labels(index) if data.classes else None
+    if labels is None:
+        return None
+    fewest, most = int(labels.min()), int(labels.max())
+    if fewest < 0 or most >= len(data.classes):
+        raise ValueError(
+            f"the data has {len(data.classes)} classes and labels from {fewest} to {most}; labels must be from 0 to "
+            f"{len(data.classes) - 1}"
+        )
+    return labels
+
+
 def choose(data: ImageSet, n: int | None, *, balanced: bool, rng: torch.Generator) -> Int[Tensor, "m"]:
     """Indices of the real images that are taken, in random order.
 
@@ -35,13 +49,13 @@ def choose(data: ImageSet, n: int | None, *, balanced: bool, rng: torch.Generato
         rng: what decides.
 
     Raises:
-        ValueError: there are fewer, or a class has none.
+        ValueError: there are fewer, a class has none, or labels are not numbers of classes.
     """
     order = torch.randperm(len(data), generator=rng)
     wanted = LIMIT if n is None else n
     if n is not None and not 2 <= n <= len(data):
         raise ValueError(f"{n} reference images were asked for and the data has {len(data)}; take 2 or more of them")
-    labels = data.labels(order) if balanced and data.classes else None
+    labels = _labels(data, order) if balanced else None
     if labels is None:
         return order[:wanted]
     counts = torch.bincount(labels.cpu(), minlength=len(data.classes))
@@ -116,7 +130,7 @@ def see_reference(
             f"the data has {len(data)} images; a reference needs at least 2, and some thousands to say much"
         )
     index = choose(data, n, balanced=balanced, rng=randomness.generator(seed, "measure", "reference"))
-    labels = data.labels(index) if data.classes else None
+    labels = _labels(data, index)
     if labels is None and "labels" in parts:
         raise ValueError("the class of each real image is needed, and the data has none; give data with class labels")
 
@@ -126,13 +140,13 @@ def see_reference(
 
     def seen(wanted: Collection[str]) -> Features:
         groups = (None,) * len(index) if labels is None else labels.split(batch)
-        return gather(zip(batches("seeing real images"), groups, strict=labels is not None), eye, wanted)
+        return gather(zip(batches("seeing real images"), groups, strict=labels is not None), eye, wanted, "real")
 
     identity = _content(data, index, labels, batches("reading real images"))
     how = {**_how(data, labels, len(index), balanced), "hash": identity}
     if cache is None:
         return seen(parts), how
-    kept = Kept(cache, identity, eye, _as_stated(data.images(index[:8]), data))
+    kept = Kept(cache, identity, len(index), eye, _as_stated(data.images(index[:8]), data))
     return kept.features(parts, labels, batch, seen), how
 
 

@@ -1,46 +1,26 @@
 """A function or module of the user's as an `Eye`; shared by `Custom` and by what is handed over in memory."""
 
-import hashlib
-import inspect
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from orthogen.core.digest import digest
+from orthogen.core.functions import described, name_of, tensors_of
 from orthogen.core.images import to_float
 from orthogen.core.kinds import Extractor, Eye
+from orthogen.core.reach import Reach
+from orthogen.core.rng import generator
 from orthogen.core.shapes import UInt8
-from orthogen.core.untouched import evaluating, untouched
+from orthogen.core.untouched import evaluating, seeded, untouched
 
-__all__ = ["Given", "eye_of"]
-
-
-def _modules(function: Callable[..., Any]) -> list[nn.Module]:
-    """The networks a function sees with: itself, the owner of a method, those that its code names."""
-    if isinstance(function, nn.Module):
-        return [function]
-    held = [getattr(function, "__self__", None)]
-    if inspect.isfunction(function) or inspect.ismethod(function):
-        scope = inspect.getclosurevars(function)
-        held += [*scope.nonlocals.values(), *scope.globals.values()]
-    return [each for each in held if isinstance(each, nn.Module)]
+__all__ = ["Given", "eye_of", "one_line"]
 
 
-def _source(function: Callable[..., Any]) -> str | None:
-    """SHA-256 of a function's source text; None where there is none to be had."""
-    try:
-        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
-    except (OSError, TypeError):
-        return None
-
-
-def _name(function: Callable[..., Any]) -> str:
-    kind = type(function)
-    return getattr(function, "__qualname__", kind.__qualname__)
+def one_line(error: Exception) -> str:
+    """What went wrong, by kind and first line."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _checked(output: object, n: int, name: str) -> tuple[Tensor, Tensor | None]:
@@ -61,36 +41,42 @@ def eye_of(
 ) -> Eye:
     """The eye that sees with ``function``, which takes images in [-1, 1].
 
-    Its networks stay where they are and as they are; a function without any works on ``device``.
+    Its networks, wherever it holds them, stay where they are and as they are; a function without any works on
+    ``device``. What it draws for itself is the same for every batch.
 
     Args:
         function: images in [-1, 1] -> features, or features and logits.
         device: where to hand images to a function that holds no network.
         name: what it is called in the protocol; its own name if None.
-        source: hash of the text that defines it; that of its own source if None.
+        source: text that defines it, beside that of the functions and classes it reaches.
 
     Raises:
         TypeError: it cannot be called.
+        ValueError: a network of its has weights without a shape yet; from ``see``, the function fails or returns no
+            features.
     """
     if not callable(function):
         raise TypeError(f"an extractor was given as {type(function).__name__}; an Extractor or a function is needed")
-    modules, name = _modules(function), name or _name(function)
-    placed = [tensor.device for module in modules for tensor in module.state_dict().values()]
-    place = placed[0] if placed else device
+    found, name = Reach(function), name or name_of(function)
+    network = nn.ModuleList(found.networks)
+    placed = [*tensors_of(network).values(), *found.tensors]
+    place = placed[0].device if placed else device
 
     @torch.no_grad()
     def see(images: UInt8[Tensor, "n c h w"]) -> tuple[Tensor, Tensor | None]:
-        with ExitStack() as stack:
-            for module in modules:
-                stack.enter_context(evaluating(module))
-                stack.enter_context(untouched(module, place))
-            return _checked(function(to_float(images.to(place))), len(images), name)
+        with evaluating(network), untouched(network, place) as host:
+            host.rewind()  # buffers are clones from here on
+            try:
+                with seeded(generator("extractor"), place):
+                    output = function(to_float(images.to(place)))
+            except Exception as error:
+                raise ValueError(
+                    f"the extractor {name} failed on images {tuple(images.shape)} in [-1, 1]: {one_line(error)}"
+                ) from error
+            return _checked(output, len(images), name)
 
-    protocol: dict[str, Any] = {"name": name, "input": "uint8, scaled to [-1, 1]", "resize": "by the extractor"}
-    if not isinstance(function, nn.Module) or source is not None:
-        protocol["source"] = source or _source(function)
-    if modules:
-        protocol["weights"] = [digest(module.state_dict()) for module in modules]
+    about = described(function, found, name=f"the extractor {name}", source=source)
+    protocol = {**about, "name": name, "input": "uint8, scaled to [-1, 1]", "resize": "by the extractor"}
     return Eye(see, protocol)
 
 

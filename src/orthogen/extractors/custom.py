@@ -1,6 +1,5 @@
 """An extractor of the user's own, made by a function in a file of theirs."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import torch
 
 from orthogen.core import catalogue
 from orthogen.core.kinds import Extractor, Eye
-from orthogen.extractors._callable import eye_of
+from orthogen.extractors._callable import eye_of, one_line
 
 __all__ = ["Custom"]
 
@@ -29,7 +28,7 @@ class Custom(Extractor):
         make: ``"my_file.py:make"``, the file and the function in it.
 
     Raises:
-        ValueError: from `load`, where ``make`` is empty or names no function.
+        ValueError: from `load`, where ``make`` is empty or names no function, or the file or the function fails.
         FileNotFoundError: from `load`, where there is no such file.
         TypeError: from `load`, where what ``make()`` returns cannot be called.
 
@@ -53,8 +52,17 @@ class Custom(Extractor):
         path, _, name = self.make.rpartition(":")
         if not path.endswith(".py"):
             raise ValueError(f"Custom(make={self.make!r}): give a file and the function in it, such as my_file.py:make")
-        make = getattr(catalogue.load_file(path), name, None)
+        try:
+            make = getattr(catalogue.load_file(path), name, None)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} cannot be imported: {one_line(error)}") from error
         if not callable(make):
             raise ValueError(f"{path} has no function {name!r} that makes an extractor")
-        source = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        return eye_of(make(), device, name=f"{Path(path).name}:{name}", source=source)
+        try:
+            made = make()
+        except Exception as error:
+            raise ValueError(f"{name}() in {path} makes no extractor: {one_line(error)}") from error
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        return eye_of(made, device, name=f"{Path(path).name}:{name}", source=text)

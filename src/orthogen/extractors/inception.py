@@ -1,5 +1,6 @@
 """The Inception network that FID, KID and IS are defined on."""
 
+import hashlib
 import io
 import os
 import pickle
@@ -93,6 +94,13 @@ def _network(path: Path, device: torch.device) -> nn.Module:
     return network.to(device, torch.float32).requires_grad_(False).eval()
 
 
+def _published(path: Path) -> bool:
+    """Whether it is the very file that was published: its name there ends in the beginning of its SHA-256."""
+    stem = _library().URL_INCEPTION_V3.rpartition("/")[2].partition(".")[0]
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(stem.rpartition("-")[2])
+
+
 @dataclass(frozen=True)
 class Inception(Extractor):
     """Inception-v3 as TensorFlow published it in 2015, through torch-fidelity: the features everyone's FID uses.
@@ -104,7 +112,8 @@ class Inception(Extractor):
 
     Nothing is downloaded. The weights are taken from ``weights``; if that is None, from ``$ORTHOGEN_INCEPTION``; if
     that is not set, from where torch hub keeps torch-fidelity's download. They are read without unpickling code, from
-    ``.pth`` or ``.safetensors``; their hash, which is the same for both, is in the protocol of every score.
+    ``.pth`` or ``.safetensors``. Their hash, which is the same for both, is in the protocol of every score, and so is
+    whether the file is the published one, byte for byte; scores made with any other carry a note.
 
     Attributes:
         weights: path of the weights file; None to look for it.
@@ -148,12 +157,14 @@ class Inception(Extractor):
 
     def load(self, device: torch.device) -> Eye:
         """The network, ready to look at images."""
-        network = _network(self.file(), device)
+        path = self.file()
+        network = _network(path, device)
         weights = {name: value for name, value in network.state_dict().items() if not name.endswith(COUNTER)}
 
         @torch.no_grad()
         def see(images: UInt8[Tensor, "n c h w"]) -> tuple[Tensor, Tensor | None]:
-            with untouched(network, device):  # full float32, whatever the caller's autocast says
+            with untouched(network, device) as host:  # full float32, whatever the caller's autocast says
+                host.rewind()
                 features, logits = network(images.to(device).expand(-1, 3, -1, -1))
             return features, logits
 
@@ -162,6 +173,7 @@ class Inception(Extractor):
             {
                 "name": "Inception-v3 (TensorFlow, 2015-12-05)",
                 "weights": digest(weights),
+                "published_weights": _published(path),
                 "input": "uint8, gray as RGB",
                 "resize": "bilinear as in TensorFlow 1, 299 px",
                 "torch-fidelity": version("torch-fidelity"),

@@ -1,14 +1,20 @@
-"""One metric on each of several classes: the scores as columns, and their mean."""
+"""One metric on each of several classes: the scores as columns, their mean, and means of frequent and rare classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from orthogen.core.digest import digest
+from orthogen.core.kinds import ImageSet
 from orthogen.core.score import Score
 
-__all__ = ["OneClass", "columns", "mean"]
+__all__ = ["OneClass", "columns", "counted", "groups", "listed", "mean"]
 
-NORMAL_95 = 1.959963984540054  # the normal quantile of a two-sided interval of 95 %
+GROUPS = ("tail", "medium", "head")
+LISTED = 20  # classes that a protocol lists one by one
+BLOCK = 2**16  # labels read at once
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,8 @@ def columns(classes: Sequence[OneClass], *, refused: bool) -> dict[str, list[Any
     for each in classes:
         if each.score is None or each.refused != refused:
             rows.append((None,) * 4)
-        elif each.score.stderr is None:
-            rows.append((each.score.value, None, None, None))
         else:
-            value, margin = each.score.value, NORMAL_95 * each.score.stderr
-            rows.append((value, each.score.stderr, value - margin, value + margin))
+            rows.append((each.score.value, each.score.stderr, *(each.score.interval_95 or (None, None))))
     return dict(zip(("value", "stderr", "low", "high"), map(list, zip(*rows, strict=True)), strict=True))
 
 
@@ -51,3 +54,56 @@ def mean(scores: Sequence[Score]) -> tuple[float, float | None]:
     errors = [score.stderr for score in scores if score.stderr is not None]
     error = sum(e**2 for e in errors) ** 0.5 / len(scores) if len(errors) == len(scores) else None
     return sum(score.value for score in scores) / len(scores), error
+
+
+def groups(
+    classes: Sequence[OneClass], kept: Sequence[OneClass], counts: Mapping[int, int], bins: tuple[int, int]
+) -> dict[str, Any]:
+    """Mean, standard error and classes of each group; nothing where all classes fall into one.
+
+    Args:
+        classes: all of them.
+        kept: those that enter means.
+        counts: images of each label.
+        bins: the most images of a class of the tail, and of a medium one.
+    """
+    group = {label: GROUPS[sum(count > edge for edge in bins)] for label, count in counts.items()}
+    parts: dict[str, Any] = {}
+    for name in GROUPS if len(set(group.values())) > 1 else ():
+        parts[f"{name}_classes"] = [each.label for each in classes if group[each.label] == name]
+        scores = [each.score for each in kept if each.score and group[each.label] == name]
+        if scores:
+            parts[name], parts[f"{name}_stderr"] = mean(scores)
+    return parts
+
+
+def counted(data: ImageSet) -> tuple[int, ...]:
+    """How many images of each class there are; nothing where there are no classes.
+
+    Raises:
+        ValueError: a label that is no class.
+    """
+    total = torch.zeros(len(data.classes), dtype=torch.int64)
+    if not data.classes:
+        return ()
+    for index in torch.arange(len(data)).split(BLOCK):
+        labels = data.labels(index)
+        if labels is None:
+            return ()
+        low, high = (int(end) for end in labels.aminmax())
+        if low < 0 or high >= len(total):
+            raise ValueError(f"the data has {len(total)} classes and labels from {low} to {high}; labels count from 0")
+        total += labels.cpu().bincount(minlength=len(total))
+    return tuple(total.tolist())
+
+
+def listed(numbers: Sequence[int]) -> list[int] | dict[str, int | str]:
+    """The numbers, one for each class, or how many and a hash of them.
+
+    Example:
+        >>> listed([3, 1]), listed(range(100))["classes"]
+        ([3, 1], 100)
+    """
+    if len(numbers) <= LISTED:
+        return list(numbers)
+    return {"classes": len(numbers), "hash": digest({"numbers": torch.tensor(numbers)})[:16]}

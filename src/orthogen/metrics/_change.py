@@ -1,14 +1,16 @@
 """What changes from one image to another, as a reader of factors or a classifier sees it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from orthogen.core import record
+from orthogen.core.functions import described, networks
 from orthogen.core.generator import first_tensor
-from orthogen.core.kinds import FactorSet
+from orthogen.core.kinds import Data, FactorSet
 from orthogen.core.shapes import Float, Int
 
 __all__ = ["Change", "ClassChange", "FactorChange"]
@@ -17,7 +19,8 @@ __all__ = ["Change", "ClassChange", "FactorChange"]
 class Change(ABC):
     """Reads images, and compares what was read."""
 
-    name: str  # of the reader
+    reader: Mapping[str, Any]  # what reads, for the protocol
+    networks: Sequence[nn.Module] = ()  # that it reads with
     columns: str  # what is read: factors or classes
     names: Sequence[str] = ()
 
@@ -43,14 +46,24 @@ class FactorChange(Change):
 
     columns = "factors"
 
-    def __init__(self, factors: FactorSet) -> None:
+    def __init__(self, factors: FactorSet, data: Data | None = None) -> None:
         self._factors = factors
         self.names = tuple(factors.factor_names)
-        self.name = f"{type(factors).__name__}.read_factors"
+        self.reader = {"name": f"{type(factors).__name__}.read_factors", "resolution": factors.resolution}
+        if data is not None:
+            self.reader["data"] = record.to_json(data)
         self._confidence, self._images = torch.zeros(len(self.names), dtype=torch.float64), 0
 
     def read(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, "n k"]:
-        """The factor classes."""
+        """The factor classes.
+
+        Raises:
+            ValueError: these are no images.
+        """
+        if images.ndim != 4:
+            raise ValueError(
+                f"Leakage reads factors off images (n, c, h, w), and the generator gives {tuple(images.shape)}"
+            )
         values, confidence = self._factors.read_factors(images.float().cpu())
         self._confidence += confidence.double().sum(dim=0)
         self._images += len(images)
@@ -77,7 +90,7 @@ class ClassChange(Change):
 
     def __init__(self, classifier: Callable[[Tensor], Any]) -> None:
         self._classifier = classifier
-        self.name = getattr(classifier, "__name__", type(classifier).__name__)
+        self.reader, self.networks = described(classifier), networks(classifier)
 
     def read(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         """The probabilities."""

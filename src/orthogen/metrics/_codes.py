@@ -5,12 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from orthogen.core.progress import track
 from orthogen.core.rng import private
-from orthogen.core.shapes import Bool, Float, Int
+from orthogen.core.shapes import Bool, Float, Int, Shaped
 
-__all__ = ["HALVES", "bins", "checked", "deviation", "information", "spread_over_halves", "varied"]
+__all__ = ["HALVES", "bins", "checked", "deviation", "information", "runs", "spread_over_halves", "varied"]
 
 ROUNDING = 1e-12  # nats; less mutual information than that is a difference of equal entropies
+LARGEST = 1e30  # its square, summed over a table, is finite
 HALVES = "spread over random halves of the samples"
 
 
@@ -26,8 +28,14 @@ def checked(
     """The codes in float64, and each factor's values renumbered 0, 1, ..., beside them.
 
     Raises:
-        ValueError: ``of`` cannot be had from so few samples, codes or factors, or codes are not finite.
+        ValueError: these are no tables, ``of`` cannot be had from so few samples, codes or factors, or codes are not
+            finite, or so large that their squares might not be.
     """
+    if codes.ndim != 2 or factors.ndim != 2:
+        raise ValueError(
+            f"{name} was given codes of shape {tuple(codes.shape)} and factors of shape {tuple(factors.shape)}; give "
+            "tables of shape (samples, codes) and (samples, factors), also for one of them: x[:, None]"
+        )
     (n, count), (rows, wanted) = codes.shape, factors.shape
     if rows != n:
         raise ValueError(f"{name} was given {n} codes and {rows} rows of factors; give one row of each per sample")
@@ -39,6 +47,8 @@ def checked(
         raise ValueError(f"{name} was given {wanted} factors; {of} needs at least {least_factors}")
     if not codes.isfinite().all():
         raise ValueError(f"{name} was given codes that are not finite; remove those rows")
+    if codes.numel() and codes.detach().abs().amax() > LARGEST:
+        raise ValueError(f"{name} was given codes beyond ±{LARGEST:.0e}; divide them by their deviation")
     columns = factors.detach().to(codes.device).unbind(dim=1)
     return codes.detach().double(), torch.stack([torch.unique(x, return_inverse=True)[1] for x in columns])
 
@@ -52,6 +62,8 @@ def varied(labels: Int[Tensor, "f n"], least_entropy: float) -> Bool[Tensor, "f"
 
 def deviation(codes: Float[Tensor, "n c"]) -> Float[Tensor, "c"]:
     """Standard deviation of each code, exactly 0 where it is constant, which rounding in a mean could hide."""
+    if len(codes) < 2:
+        return codes.new_zeros(codes.shape[1])
     return torch.where(codes.amax(dim=0) > codes.amin(dim=0), codes.std(dim=0), 0.0)
 
 
@@ -61,6 +73,17 @@ def bins(values: Float[Tensor, "n k"], count: int) -> Int[Tensor, "k n"]:
     low, high = columns.amin(dim=1, keepdim=True), columns.amax(dim=1, keepdim=True)
     steps = torch.arange(count, dtype=columns.dtype, device=columns.device)
     return torch.searchsorted(low + steps * ((high - low) / count), columns, right=True) - 1
+
+
+def runs(rows: Shaped[Tensor, "k n"]) -> tuple[Int[Tensor, "k n"], Int[Tensor, "k n"]]:
+    """For each place in sorted rows, the first and the last place of the run of equal values that it belongs to."""
+    n = rows.shape[1]
+    place = torch.arange(n, device=rows.device).expand(rows.shape)
+    new = torch.ones_like(rows, dtype=torch.bool)
+    new[:, 1:] = rows[:, 1:] != rows[:, :-1]
+    first = torch.where(new, place, 0).cummax(dim=1).values
+    last = torch.where(new.roll(-1, dims=1), place, n - 1).flip(1).cummin(dim=1).values.flip(1)
+    return first, last
 
 
 def spread_over_halves(
@@ -80,7 +103,7 @@ def spread_over_halves(
         return None
     rng = private() if rng is None else rng
     found = []
-    for _ in range(count):
+    for _ in track(range(count), "standard error, from halves"):
         rows = torch.randperm(n, generator=rng, device=rng.device)[: n // 2].to(table.device)
         found.append(statistic(table[rows], labels[:, rows]))
     return torch.stack(found).std(dim=0).tolist()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from orthogen.core.shapes import Float, Int, Shaped
+from orthogen.metrics._codes import runs
 
 __all__ = ["Groups", "error_of_share", "scored"]
 
@@ -43,10 +44,7 @@ class Groups:
         part = labels if rows is None else labels[:, rows]
         size = torch.stack([label.bincount()[label] for label in part])
         key, order = (part + (size == 1) * (part.max() + 1)).sort(dim=1, stable=True)
-        place = torch.arange(part.shape[1], device=labels.device).expand_as(part)
-        new = torch.ones_like(part, dtype=torch.bool)
-        new[:, 1:] = key[:, 1:] != key[:, :-1]
-        first = torch.where(new, place, 0).cummax(dim=1).values
+        first, _ = runs(key)
         return cls(order if rows is None else rows[order], first, size.gather(1, order), (size > 1).sum(dim=1))
 
     def check(self, name: str, factors: Int[Tensor, "f"]) -> None:

@@ -1,16 +1,19 @@
-"""Multinomial logistic regression and the area under the ROC curve, as scores of codes use them."""
+"""Multinomial logistic regression, as scores of codes use it."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from orthogen.core.rng import generator
 from orthogen.core.shapes import Float, Int
 
-__all__ = ["auc", "fit"]
+__all__ = ["fit"]
 
 FEW = 600  # unknowns up to which the Hessian is formed and factored
 BLOCK = 2**20  # numbers at a time when it is
+SINGLE = 1e-7  # a share of the Hessian's diagonal that is rounding in single precision
+LEAST = 1e-30  # a feature of less deviation is constant
 
 
 def fit(
@@ -20,27 +23,35 @@ def fit(
 
         J(W, b) = sum_i -log softmax(W x_i + b)[labels_i] + |W|² / (2 C)
 
-    by Newton's method, on every 16th sample first, which leaves little to do on all. With two classes it is
+    by Newton's method, on a sixteenth of the samples first, which leaves little to do on all. With two classes it is
     |w_1 - w_0|² that is penalized, as in scikit-learn, whose default is C = 1.
 
     Args:
-        x: features.
+        x: features, of any offset and scale: they are solved for with mean 0 and variance 1, the penalty scaled along.
         labels: classes 0, 1, ..., at least two of them.
         strength: C; the larger, the weaker the penalty.
     """
-    count = int(labels.max()) + 1
-    columns = _with_one(x)
-    wanted = (labels == torch.arange(count, device=x.device)[:, None]).to(columns)
-    ridge = columns.new_full((count, len(columns)), (2.0 if count == 2 else 1.0) / strength)
+    count, center = int(labels.max()) + 1, x.double().mean(dim=0)
+    unit = (x - center).square().mean(dim=0).sqrt().clamp_min(LEAST)
+
+    def columns(features: Tensor) -> Tensor:
+        z = (features - center) / unit
+        return torch.cat([z, z.new_ones(len(z), 1)], dim=1).T.contiguous()
+
+    # some rows of a table in order may lack a class, and its offset would run away
+    order = torch.randperm(len(x), generator=generator("rows of a logistic regression")).to(x.device)
+    rows = columns(x[order])
+    wanted = (labels[order] == torch.arange(count, device=x.device)[:, None]).to(rows)
+    ridge = rows.new_full((count, len(rows)), (2.0 if count == 2 else 1.0) / strength)
+    ridge[:, :-1] /= unit.square()
     ridge[:, -1] = 0.0
     w = torch.zeros_like(ridge)
-    for every, gain in ((16, 1e-2), (4, 1e-2), (1, 1e-5)):
-        w = _descend(columns[:, ::every].contiguous(), wanted[:, ::every], ridge / every, w, gain)
-    return lambda features: (w @ _with_one(features)).softmax(dim=0).T
-
-
-def _with_one(x: Float[Tensor, "n d"]) -> Float[Tensor, "d1 n"]:
-    return torch.cat([x, x.new_ones(len(x), 1)], dim=1).double().T.contiguous()
+    for part in (16, 4):
+        n = len(x) // part
+        if wanted[:, :n].any(dim=1).all():
+            w = _descend(rows[:, :n].contiguous(), wanted[:, :n], ridge / part, w, gain=1e-2)
+    w = _descend(rows, wanted, ridge, w, gain=1e-5)
+    return lambda features: (w @ columns(features)).softmax(dim=0).T
 
 
 def _descend(
@@ -50,25 +61,28 @@ def _descend(
     w: Float[Tensor, "k d"],
     gain: float,
 ) -> Float[Tensor, "k d"]:
-    """Newton steps from ``w``, halved where a whole one does not descend, up to one that gains less per sample."""
+    """Newton steps from ``w``, halved where a whole one does not descend, up to one that promises less per sample."""
 
     def objective(w: Tensor) -> tuple[Tensor, Tensor]:
         log_p = (w @ x).log_softmax(dim=0)
         return 0.5 * (ridge * w.square()).sum() - (wanted * log_p).sum(), log_p
 
+    n = x.shape[1]
     solve = _factored if w.numel() <= FEW else _conjugate
     value, log_p = objective(w)
     for _ in range(100):  # a handful is the rule
         p = log_p.exp()
         gradient = (p - wanted) @ x.T + ridge * w
         step = -solve(x, p, ridge, gradient)
-        slope = (gradient * step).sum()
+        promised = slope = (gradient * step).sum()
         ahead, log_p = objective(w + step)
-        while ahead > value + 1e-4 * slope and slope < -1e-12 * value:
+        while not ahead <= value + 1e-4 * slope:  # nor nan
+            if not -slope > 1e-12 * (value + n):  # no step descends by more than rounding
+                return w
             step, slope = step / 2, slope / 2
             ahead, log_p = objective(w + step)
         w, value = w + step, ahead
-        if -slope <= 2 * gain * x.shape[1]:
+        if -promised <= 2 * gain * n:
             break
     return w
 
@@ -76,9 +90,13 @@ def _descend(
 def _factored(
     x: Float[Tensor, "d n"], p: Float[Tensor, "k n"], ridge: Float[Tensor, "k d"], right: Float[Tensor, "k d"]
 ) -> Float[Tensor, "k d"]:
-    """The solution of H s = right, H formed: its block (i, j) is the sum over samples of p_i (1[i=j] - p_j) x x^T."""
+    """The solution of H s = right, H formed: its block (i, j) is the sum over samples of p_i (1[i=j] - p_j) x x^T.
+
+    Single precision will do, as H only shapes the step. Where it leaves H indefinite, and the step might ascend, the
+    diagonal is raised until it is not (Levenberg, 1944).
+    """
     count, d = ridge.shape
-    matrix = torch.zeros(count * d, count * d, device=x.device)  # single precision will do: H only shapes the step
+    matrix = torch.zeros(count * d, count * d, device=x.device)
     same = torch.zeros(count * d, d, device=x.device)
     columns = max(1, BLOCK // (count * d))
     p = torch.where(p > 1e-15, p, 0.0)  # products of smaller ones are denormal, on which processors are slow
@@ -86,13 +104,18 @@ def _factored(
         weighted = (q[:, None] * z).flatten(0, 1)
         matrix -= weighted @ weighted.T
         same += weighted @ z.T
-    hessian = matrix.to(x).view(count, d, count, d)
-    hessian.diagonal(dim1=0, dim2=2).add_(same.to(x).view(count, d, d).permute(1, 2, 0))
+    blocks = matrix.to(x).view(count, d, count, d)
+    blocks.diagonal(dim1=0, dim2=2).add_(same.to(x).view(count, d, d).permute(1, 2, 0))
     # adding one number to all offsets changes nothing: the one direction in which H is flat
-    hessian[:, -1, :, -1] += x.shape[1] / count**2
-    return torch.linalg.solve(hessian.view(count * d, count * d) + ridge.flatten().diag(), right.flatten()).view_as(
-        right
-    )
+    blocks[:, -1, :, -1] += x.shape[1] / count**2
+    hessian = blocks.view(count * d, count * d) + ridge.flatten().diag()
+    diagonal = hessian.diagonal().clamp_min(SINGLE * x.shape[1])
+    raised = SINGLE
+    factor, failed = torch.linalg.cholesky_ex(hessian)
+    while failed and raised < 1e6:
+        factor, failed = torch.linalg.cholesky_ex(hessian + (raised * diagonal).diag())
+        raised *= 100
+    return torch.cholesky_solve(right.flatten()[:, None], factor).view_as(right)
 
 
 def _conjugate(
@@ -107,7 +130,10 @@ def _conjugate(
     for _ in range(right.numel()):
         u = p * (direction @ x)
         image = (u - p * u.sum(dim=0)) @ x.T + ridge * direction
-        size = norm / (direction * image).sum()
+        curvature = (direction * image).sum()
+        if not curvature > 0:  # but for rounding
+            break
+        size = norm / curvature
         solution, left = solution + size * direction, left - size * image
         conditioned = left / scale
         before, norm = norm, (left * conditioned).sum()
@@ -115,19 +141,3 @@ def _conjugate(
             break
         direction = conditioned + (norm / before) * direction
     return solution
-
-
-def auc(scores: Float[Tensor, "n k"], labels: Int[Tensor, "n"]) -> Float[Tensor, "k"]:
-    """Area under the ROC curve of each class against the rest, by ranks, ties counted half; nan without both."""
-    values, order = scores.T.sort(dim=1)
-    n = values.shape[1]
-    place = torch.arange(n, device=scores.device).expand_as(values)
-    new = torch.ones_like(values, dtype=torch.bool)
-    new[:, 1:] = values[:, 1:] != values[:, :-1]
-    first = torch.where(new, place, 0).cummax(dim=1).values
-    last = torch.where(new.roll(-1, dims=1), place, n - 1).flip(1).cummin(dim=1).values.flip(1)
-    rank = (first + last).double() / 2 + 1
-    positive = labels[order] == torch.arange(len(values), device=scores.device)[:, None]
-    count = positive.sum(dim=1)
-    above = (rank * positive).sum(dim=1) - count * (count + 1) / 2
-    return above / (count * (n - count))

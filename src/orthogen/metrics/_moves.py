@@ -1,68 +1,86 @@
-"""What the metrics along directions share: the directions, moved latents, and what they refuse."""
+"""What the metrics along directions share: the directions, moved latents, a first look, and what they refuse."""
+
+import math
+import re
+from dataclasses import replace
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
-from orthogen.core.kinds import LatentMetric
+from orthogen.core.latent import Blocks, Latent
 from orthogen.core.maps import LatentMap
 from orthogen.core.shapes import Float
 
-__all__ = ["directions_of", "refuse_not_finite", "refuse_seeing_each_other", "replaced"]
+__all__ = [
+    "check_span",
+    "directions_of",
+    "latents",
+    "points_along",
+    "points_by_block",
+    "precision",
+    "refuse_not_finite",
+    "refuse_seeing_each_other",
+    "replaced",
+    "try_out",
+    "unit",
+]
+
+Span = tuple[float, float]
 
 
-def directions_of(metric: LatentMetric, generator: Generator, directions: Directions | None) -> Directions:
+# ---------------------------------------------------------------------------------------------- directions
+def directions_of(who: str, generator: Generator, directions: Directions | None) -> Directions:
     """The directions to measure along: those given, or the latent's own coordinates.
 
     Raises:
         ValueError: they are of another width than the latent, there is none, or one has no length.
     """
-    name, dim = type(metric).__name__, generator.latent.dim
+    dim = generator.latent.dim
     if directions is None:
         return Directions.coordinates(dim)
     if directions.basis.shape[1] != dim:
         raise ValueError(
-            f"{name}: the directions are {directions.basis.shape[1]} wide, the latent is {dim} wide; "
+            f"{who}: the directions are {directions.basis.shape[1]} wide, the latent is {dim} wide; "
             "fit directions on this generator"
         )
     if not len(directions):
-        raise ValueError(f"{name} was given no directions; give at least one, or None for the latent's coordinates")
+        raise ValueError(f"{who} was given no directions; give at least one, or None for the latent's coordinates")
     length = directions.basis.norm(dim=1)
     bad = (~(length.isfinite() & (length > 0))).nonzero()
     if len(bad):
-        raise ValueError(f"{name}: direction {directions.names[int(bad[0])]!r} is zero or not finite; leave it out")
+        raise ValueError(f"{who}: direction {directions.names[int(bad[0])]!r} is zero or not finite; leave it out")
     return directions
 
 
-def refuse_seeing_each_other(metric: LatentMetric, f: LatentMap, z: Float[torch.Tensor, "n dim"]) -> None:
-    """Refuse a generator in which the derivative of one sample is not its own.
+def unit(directions: Directions) -> Directions:
+    """The same directions at length 1, so that a move along them is in units of the latent.
 
-    Raises:
-        ValueError: its samples see each other, or draw alike, or are not finite.
+    Example:
+        >>> unit(Directions(torch.tensor([[3.0, 4.0]]))).basis
+        tensor([[0.6000, 0.8000]])
     """
-    if not f.separable(z):
-        refuse_not_finite(metric, f(z[:2])[0])
-        raise ValueError(
-            f"{type(metric).__name__} takes one sample at a time, and this generator's samples see each other "
-            "(batch statistics) or draw alike (dropout, noise); call generator.module.eval(), or fix the noise"
-        )
+    return replace(directions, basis=directions.basis / directions.basis.norm(dim=1, keepdim=True))
 
 
-def refuse_not_finite(metric: LatentMetric, values: torch.Tensor) -> None:
-    """Refuse what was measured on images that are not finite.
-
-    Raises:
-        ValueError: the values are not.
-    """
-    if not values.isfinite().all():
-        raise ValueError(
-            f"{type(metric).__name__}: the generator's images are not finite at some latents; use an earlier checkpoint"
-        )
+# ---------------------------------------------------------------------------------------------- latents
+def precision(generator: Generator) -> torch.dtype:
+    """The type of latents for the generator: float64 where its first parameter is, else float32."""
+    first = next((p.dtype for p in generator.module.parameters() if p.is_floating_point()), None)
+    return torch.float64 if first == torch.float64 else torch.float32
 
 
-def replaced(
-    z: Float[torch.Tensor, "n dim"], direction: Float[torch.Tensor, "dim"], to: float
-) -> Float[torch.Tensor, "n dim"]:
+def latents(
+    generator: Generator, n: int, rng: torch.Generator | None, latent: Latent | None = None
+) -> Float[Tensor, "{n} dim"]:
+    """Fresh latents (of another distribution than the generator's own, where one is given) that the generator takes."""
+    z = (generator.latent if latent is None else latent).sample(n, rng=rng)
+    return z.to(generator.device, torch.promote_types(z.dtype, precision(generator)))
+
+
+def replaced(z: Float[Tensor, "n dim"], direction: Float[Tensor, "dim"], to: float) -> Float[Tensor, "n dim"]:
     """``z`` with its component along ``direction`` replaced by ``to`` (for an axis: that coordinate set to ``to``).
 
     Example:
@@ -71,3 +89,107 @@ def replaced(
     """
     along = (z @ direction) / direction.square().sum()
     return z + (to - along)[:, None] * direction
+
+
+# ---------------------------------------------------------------------------------------------- points on the way
+def check_span(who: str, span: Span | None) -> None:
+    """Refuse a span that goes nowhere.
+
+    Raises:
+        ValueError: its lowest value is not below its highest, or one is not finite.
+    """
+    if span is not None and not (span[0] < span[1] and all(map(math.isfinite, span))):
+        raise ValueError(f"{who}(span={span}): give the lowest value, then a higher one, or None for the latent's own")
+
+
+def _spans(latent: Latent, span: Span | None) -> Float[Tensor, "dim 2"]:
+    """Lowest and highest value of each coordinate."""
+    if span is None and isinstance(latent, Blocks):
+        return torch.cat([_spans(part, None) for part in latent.parts.values()])
+    return torch.tensor(latent.span if span is None else span, dtype=torch.float64).expand(latent.dim, 2)
+
+
+def points_along(
+    latent: Latent, basis: Float[Tensor, "k dim"], span: Span | None, steps: int
+) -> Float[Tensor, "k {steps}"]:
+    """``steps`` equidistant values along each direction.
+
+    They cover ``span``, or the latent's own. The blocks of a latent have a span each: a direction across several covers
+    the mean of theirs, weighted by its squared components.
+
+    Example:
+        >>> from orthogen.core.latent import Normal, Uniform
+        >>> latent = Blocks(a=Normal(1), b=Uniform(1))
+        >>> points_along(latent, torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), None, 2).tolist()
+        [[-2.0, 2.0], [-1.0, 1.0], [-1.5, 1.5]]
+    """
+    shares = basis.cpu().double().square()
+    low, high = ((shares / shares.sum(dim=1, keepdim=True)) @ _spans(latent, span)).split(1, dim=1)
+    return low + torch.linspace(0, 1, steps, dtype=torch.float64) * (high - low)
+
+
+def points_by_block(latent: Latent, span: Span | None, steps: int) -> list[float] | dict[str, Any]:
+    """The same for single coordinates, as protocols tell them: a list, or one by block.
+
+    Example:
+        >>> from orthogen.core.latent import Normal, Uniform
+        >>> points_by_block(Blocks(a=Normal(5), b=Uniform(2)), None, 3)
+        {'a': [-2.0, 0.0, 2.0], 'b': [-1.0, 0.0, 1.0]}
+    """
+    if span is None and isinstance(latent, Blocks):
+        return {name: points_by_block(part, None, steps) for name, part in latent.parts.items()}
+    low, high = latent.span if span is None else span
+    return torch.linspace(low, high, steps, dtype=torch.float64).tolist()
+
+
+# ---------------------------------------------------------------------------------------------- refusals
+def try_out(who: str, generator: Generator, f: LatentMap, z: Float[Tensor, "n dim"]) -> torch.Size:
+    """The shape of what ``f`` gives for one latent; a generator that cannot be called so is refused in a line.
+
+    Raises:
+        ValueError: it takes conditions.
+        TypeError: it computes in less than float32.
+    """
+    try:
+        return f(z[:2])[0].shape[1:]
+    except TypeError as error:
+        if not re.search(r"missing \d+ required .*argument", str(error)):
+            raise
+        raise ValueError(
+            f"{who}: the generator takes more than a latent ({error}); fix the rest, as in "
+            "orthogen.adapt(module, latent, call=lambda m, z: m(z, torch.full((len(z),), 3))) for class 3"
+        ) from None
+    except RuntimeError:
+        narrow = [p.dtype for p in generator.module.parameters() if p.dtype in (torch.float16, torch.bfloat16)]
+        if not narrow:
+            raise
+        raise TypeError(
+            f"{who}: the generator is in {narrow[0]} and latents are in {z.dtype}; small differences of images need "
+            "float32, call generator.module.float() first"
+        ) from None
+
+
+def refuse_seeing_each_other(who: str, f: LatentMap, z: Float[Tensor, "n dim"]) -> None:
+    """Refuse a generator in which the derivative of one sample is not its own.
+
+    Raises:
+        ValueError: its samples see each other, or draw alike, or are not finite.
+    """
+    if not f.separable(z):
+        for part in z.split(32):  # images that are not finite differ from themselves
+            for activation in f(part):
+                refuse_not_finite(who, activation)
+        raise ValueError(
+            f"{who} takes one sample at a time, and this generator's samples see each other (batch statistics) or draw "
+            "alike (noise) even in evaluation mode; give it running statistics, or fix the noise"
+        )
+
+
+def refuse_not_finite(who: str, values: Tensor) -> None:
+    """Refuse what was measured on images that are not finite.
+
+    Raises:
+        ValueError: the values are not.
+    """
+    if not values.isfinite().all():
+        raise ValueError(f"{who}: the generator's images are not finite at some latents; use an earlier checkpoint")

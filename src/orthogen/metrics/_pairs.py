@@ -1,7 +1,5 @@
 """Pairs of images whose latents differ along one direction, in memory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,28 +9,18 @@ from torch import Tensor
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.images import to_uint8
+from orthogen.core.latent import Uniform
 from orthogen.core.maps import probe
 from orthogen.core.progress import track
 from orthogen.core.rng import private
 from orthogen.core.shapes import Float, Int, UInt8
+from orthogen.core.untouched import evaluating, seeded
 from orthogen.metrics import _pair_files as files
+from orthogen.metrics._moves import directions_of, latents, try_out, unit
 
-__all__ = ["Pairs", "moved", "seeded"]
+__all__ = ["Pairs", "moved"]
 
 DRAWN = 100  # pairs per pass through the generator, as released
-
-
-@contextmanager
-def seeded(rng: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Inside the block torch's global generators go on from a seed drawn with ``rng``; they are put back after it."""
-    seed = int(torch.randint(2**62, (), generator=rng, device=rng.device))
-    on_cuda = device.type == "cuda"
-    with torch.random.fork_rng([device] if on_cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if on_cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
 
 
 def moved(
@@ -124,52 +112,55 @@ class Pairs:
         directions: Directions | None = None,
         *,
         step: float | None = None,
+        prior: tuple[float, float] | None = None,
         rng: torch.Generator | None = None,
     ) -> "Pairs":
-        """Pairs that differ along one direction each, drawn uniformly; noise inside the generator is the same in both.
+        """Pairs that differ along one direction each, drawn uniformly.
+
+        The generator is in evaluation mode, and noise inside it is the same in both images.
 
         Args:
             generator: left as it is.
             n: how many pairs.
-            directions: the latent's own coordinates if None.
+            directions: brought to length 1; the latent's own coordinates if None.
             step: how far to move along the direction; None takes its component from another draw of the latent.
+            prior: latents are of U[low, high], whatever the generator's own are; of its own if None.
             rng: draws latents, directions and the seed of the generator's noise.
 
         Raises:
-            ValueError: directions of another width than the latent or of length 0, or images that are not
-                (n, c, h, w) or not finite.
+            ValueError: fewer than two directions, or of another width than the latent or of length 0; images that are
+                not (n, c, h, w) or not finite; or a generator that takes conditions.
+            TypeError: a generator in half precision.
         """
         rng = private() if rng is None else rng
-        latent, device = generator.latent, generator.device
-        basis = torch.eye(latent.dim) if directions is None else directions.basis
-        if basis.shape[1] != latent.dim:
-            raise ValueError(
-                f"the directions are {basis.shape[1]} wide, the latent is {latent.dim} wide; fit directions on this "
-                "generator"
-            )
-        if not (basis.square().sum(dim=1) > 0).all():
-            raise ValueError("a direction of length 0 moves nothing; leave it out")
+        device, basis = generator.device, unit(directions_of("Pairs", generator, directions)).basis
+        if len(basis) < 2:
+            raise ValueError("Pairs: one direction was given; a class is one of two directions or more")
+        latent = None if prior is None else Uniform(generator.latent.dim, *prior)
         f, changes = probe(generator), []
         first = second = torch.empty(0)
-        for start in track(range(0, n, DRAWN), "drawing pairs"):
-            size = min(DRAWN, n - start)
-            z, other = (latent.sample(size, rng=rng, device=device) for _ in range(2))
-            which = torch.randint(len(basis), (size,), generator=rng, device=rng.device).to(device)
-            after, change = moved(z, other, which, basis.to(z), step)
-            with seeded(rng, device):
-                (a,), (b,) = f.passes(torch.stack([z, after]))
-            if a.ndim != 4:
-                raise ValueError(f"the generator's output is {tuple(a.shape)}; pairs are of images (n, c, h, w)")
-            if not (a.isfinite().all() and b.isfinite().all()):
-                raise ValueError("the generator's images are not finite (NaN or infinity); look at its checkpoint")
-            if start == 0:
-                shape = (n, *a.shape[1:])  # channels last, as the predictor takes them
-                first, second = (
-                    torch.empty(shape, dtype=torch.uint8, device=device, memory_format=torch.channels_last)
-                    for _ in range(2)
-                )
-            first[start : start + size], second[start : start + size] = to_uint8(a), to_uint8(b)
-            changes.append(change)
+        with evaluating(generator.module):
+            for start in track(range(0, n, DRAWN), "drawing pairs"):
+                size = min(DRAWN, n - start)
+                z, other = (latents(generator, size, rng, latent) for _ in range(2))
+                which = torch.randint(len(basis), (size,), generator=rng, device=rng.device).to(device)
+                after, change = moved(z, other, which, basis.to(z), step)
+                if start == 0:
+                    try_out("Pairs", generator, f, z)
+                with seeded(rng, device):
+                    (a,), (b,) = f.passes(torch.stack([z, after]))
+                if a.ndim != 4:
+                    raise ValueError(f"the generator's output is {tuple(a.shape)}; pairs are of images (n, c, h, w)")
+                if not (a.isfinite().all() and b.isfinite().all()):
+                    raise ValueError("the generator's images are not finite (NaN or infinity); look at its checkpoint")
+                if start == 0:
+                    shape = (n, *a.shape[1:])  # channels last, as the predictor takes them
+                    first, second = (
+                        torch.empty(shape, dtype=torch.uint8, device=device, memory_format=torch.channels_last)
+                        for _ in range(2)
+                    )
+                first[start : start + size], second[start : start + size] = to_uint8(a), to_uint8(b)
+                changes.append(change)
         return cls(first, second, torch.cat(changes))
 
     @classmethod
@@ -199,9 +190,9 @@ class Pairs:
 
     def as_jpeg(self, quality: int = files.QUALITY) -> "Pairs":
         """The pairs as they come back from JPEG files, without the files."""
-        strips = [
-            files.decode(files.encode(torch.cat(pair, dim=2), "jpg", quality), "a pair")
-            for pair in track(zip(self.first, self.second, strict=True), "JPEG round trip", total=len(self))
-        ]
-        first, second = torch.stack(strips).to(self.first.device).chunk(2, dim=3)
+        first, second = torch.empty_like(self.first), torch.empty_like(self.second)
+        pairs = track(zip(self.first, self.second, strict=True), "JPEG round trip", total=len(self))
+        for i, pair in enumerate(pairs):
+            strip = files.decode(files.encode(torch.cat(pair, dim=2), "jpg", quality), "a pair")
+            first[i], second[i] = strip.chunk(2, dim=2)
         return type(self)(first, second, self.change)

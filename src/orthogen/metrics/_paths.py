@@ -63,8 +63,7 @@ def prior_draw(
     latent: Latent, n: int, prior: Prior, held: Mapping[str, float], rng: torch.Generator
 ) -> Float[Tensor, "n dim"]:
     """``n`` latents of the prior; blocks that are held come from their own, times their factor."""
-    own = latent.sample(n, rng=rng)
-    z = own.clone()
+    own = z = latent.sample(n, rng=rng)
     if prior != "own":
         draw = torch.randn if prior == "normal" else torch.rand
         z = draw(own.shape, generator=rng, device=rng.device).to(own)

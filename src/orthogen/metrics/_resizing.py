@@ -12,10 +12,16 @@ __all__ = ["face", "resized"]
 def face(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
     """StyleGAN's crop to the face: rows 3/8 to 7/8, columns 2/8 to 6/8.
 
+    Raises:
+        ValueError: the images have fewer than 8 rows or columns.
+
     Example:
         >>> face(torch.zeros(1, 3, 64, 64)).shape
         torch.Size([1, 3, 32, 32])
     """
+    if min(images.shape[2:]) < 8:
+        size = " x ".join(map(str, images.shape[2:]))
+        raise ValueError(f"the crop to the face takes images from 8 x 8 pixels on, and was given {size}; crop='all'")
     rows, columns = images.shape[2] // 8, images.shape[3] // 8
     return images[:, :, 3 * rows : 7 * rows, 2 * columns : 6 * columns]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from orthogen.core.features import Features, Moments
 from orthogen.core.shapes import Float
 
-__all__ = ["GIVEN", "logits_of", "moments_of", "vectors_of"]
+__all__ = ["GIVEN", "generated_logits", "logits_of", "moments_of", "vectors_of"]
 
 # the protocol's extractor until whoever made the features names it
 GIVEN: Mapping[str, Any] = {"extractor": "none; features were given"}
@@ -23,9 +23,13 @@ def _check(who: str, what: str, real: Tensor, fake: Tensor) -> None:
             f"{who}: {what} of the real images are {real.shape[-1]} wide, of the generated ones {fake.shape[-1]}; "
             "take both from one extractor, at one resolution"
         )
-    for name, each in (("real", real), ("generated", fake)):
-        if not each.isfinite().all():
-            raise ValueError(f"{who}: {what} of the {name} images are not all finite; leave those images out")
+    _finite(who, what, "real", real)
+    _finite(who, what, "generated", fake)
+
+
+def _finite(who: str, what: str, name: str, given: Tensor) -> None:
+    if not given.sum().isfinite() and not given.isfinite().all():  # the sum alone is enough, and faster, if finite
+        raise ValueError(f"{who}: {what} of the {name} images are not all finite; leave those images out")
 
 
 def _enough(who: str, real: int, fake: int, least: int) -> None:
@@ -36,8 +40,11 @@ def _enough(who: str, real: int, fake: int, least: int) -> None:
 
 
 def _alike(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Both of the wider number type, on the device of the first."""
-    kind = torch.promote_types(real.dtype, fake.dtype)
+    """Both of the wider number type, float32 at least, on the device of the first.
+
+    Half precision holds features but not their products, and integers would be divided as such.
+    """
+    kind = torch.promote_types(torch.promote_types(real.dtype, fake.dtype), torch.float32)
     return real.detach().to(kind), fake.detach().to(real.device, kind)
 
 
@@ -65,6 +72,19 @@ def logits_of(who: str, real: Given, fake: Given, least: int = 2) -> tuple[Float
     return _alike(x, y)
 
 
+def generated_logits(who: str, fake: Given, least: int = 2) -> Float[Tensor, "m k"]:
+    """The logits of generated images alone, in float64; ``who`` asks.
+
+    Raises:
+        ValueError: fewer than ``least`` images, or values that are not finite.
+    """
+    y = Features.of(fake, "logits").need_logits(who).detach().double()
+    if len(y) < least:
+        raise ValueError(f"{who} was given {len(y)} generated images; at least {least} are needed")
+    _finite(who, "logits", "generated", y)
+    return y
+
+
 def moments_of(who: str, real: Given, fake: Given) -> tuple[Moments, Moments]:
     """The moments of both sets, on one device; ``who`` asks.
 
@@ -74,8 +94,8 @@ def moments_of(who: str, real: Given, fake: Given) -> tuple[Moments, Moments]:
     x, y = Features.of(real), Features.of(fake)
     _enough(who, x.n, y.n, 2)
     for name, each in (("real", x), ("generated", y)):
-        if each.vectors is not None and not each.vectors.isfinite().all():
-            raise ValueError(f"{who}: features of the {name} images are not all finite; leave those images out")
+        if each.vectors is not None:
+            _finite(who, "features", name, each.vectors)
     one, other = x.need_moments(who), y.need_moments(who)
     _check(who, "features", one.mean, other.mean)
     device = one.mean.device

@@ -11,17 +11,17 @@ from torch import Tensor
 
 from orthogen.core.progress import track
 from orthogen.core.shapes import Int
-from orthogen.metrics._pairs import Pairs, seeded
+from orthogen.core.untouched import seeded
+from orthogen.metrics._pairs import Pairs
 from orthogen.metrics._predictor import Input, Predictor, look
 
-__all__ = ["Precision", "Readout", "Run", "Training", "accuracy", "confusion", "split"]
+__all__ = ["APART", "Precision", "Readout", "Run", "Training", "accuracy", "confusion", "split"]
 
 Precision = Literal["auto", "bfloat16", "float32"]
 Readout = Literal["best", "last", "cosine"]
 
 CHECKED = 512  # test pairs on which bfloat16 is held against float32
 APART = 0.5  # percentage points by which it may differ
-FALLBACK = f"float32, since bfloat16 was off by more than {APART} points"
 
 
 def _has_bfloat16(device: torch.device) -> bool:
@@ -81,22 +81,25 @@ class Training:
     eval_every: int
     precision: Precision
 
-    def runs(self, pairs: Pairs, seeds: list[int]) -> tuple[list[Run], str]:
-        """One run per seed, and their precision: float32 for all where the first one's bfloat16 is off."""
-        wanted: str = self.precision
-        if wanted == "auto":
-            wanted = "bfloat16" if _has_bfloat16(pairs.first.device) else "float32"
-        dtype = torch.bfloat16 if wanted == "bfloat16" else torch.float32
-        runs: list[Run] = []
+    def arithmetic(self, device: torch.device) -> Literal["bfloat16", "float32"]:
+        """What ``precision`` comes to on a device."""
+        if self.precision == "auto":
+            return "bfloat16" if _has_bfloat16(device) else "float32"
+        return self.precision
+
+    def runs(self, pairs: Pairs, seeds: list[int]) -> tuple[list[Run], bool]:
+        """One run per seed, and whether all are in float32 because the first one's bfloat16 was off."""
+        dtype = torch.bfloat16 if self.arithmetic(pairs.first.device) == "bfloat16" else torch.float32
+        fell_back, runs = False, list[Run]()
         for seed in seeds:
             what = f"VP score, predictor {len(runs) + 1} of {len(seeds)}"
             run = self._run(pairs, seed, dtype, what)
             checked = self.precision != "auto" or dtype == torch.float32 or runs
             if not checked and self._off(pairs, run) > APART:
-                wanted, dtype = FALLBACK, torch.float32
+                fell_back, dtype = True, torch.float32
                 run = self._run(pairs, seed, dtype, what)
             runs.append(run)
-        return runs, wanted
+        return runs, fell_back
 
     def _run(self, pairs: Pairs, seed: int, dtype: torch.dtype, what: str) -> Run:
         rng = torch.Generator().manual_seed(seed)

@@ -10,9 +10,21 @@ from orthogen.core.generator import Generator
 from orthogen.core.kinds import LatentMetric
 from orthogen.core.maps import LatentMap, probe
 from orthogen.core.progress import track
+from orthogen.core.rng import private
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
-from orthogen.metrics._moves import directions_of, refuse_not_finite, replaced
+from orthogen.core.untouched import evaluating, seeded
+from orthogen.metrics._moves import (
+    check_span,
+    directions_of,
+    latents,
+    points_along,
+    points_by_block,
+    refuse_not_finite,
+    replaced,
+    try_out,
+    unit,
+)
 
 __all__ = ["Activeness"]
 
@@ -25,18 +37,21 @@ class Activeness(LatentMetric):
 
         a_i = mean over z and pixels of Var{ G(z | z_i = low), G(z | z_i = middle), G(z | z_i = high) }
 
-    where the variance is unbiased (divided by 2). Along a direction q the component of z along q is replaced, i.e.
-    z - (z.q / q.q) q + t q. The score's value is the mean over directions; the values themselves are its parts, with
-    ``effective``, the number of directions that share the activity, (sum a)^2 / sum a^2. Noise inside the generator is
-    the same in the three images.
+    where the variance is unbiased (divided by 2). Along a direction, brought to length 1 as q, the component of z is
+    replaced, i.e. z - (z.q) q + t q. The score's value is the mean over directions; the values themselves are its
+    parts, with ``effective``, the number of directions that share the activity, (sum a)^2 / sum a^2. The generator is
+    in evaluation mode, and noise inside it is the same in the three images.
 
     Attributes:
         samples: how many latents.
-        span: lowest and highest value of the component; the latent's own span (-2, 2 for a normal one) if None.
+        span: lowest and highest value of the component; the latent's own span (-2, 2 for a normal one) if None. Blocks
+            have a span each; a direction across several takes their mean, weighted by its squared components.
         batch: images per pass; few suit the caches of a CPU.
 
     Raises:
-        ValueError: fewer than two samples, or directions that are zero or of another width than the latent.
+        ValueError: fewer than two samples, a span that goes nowhere, directions that are zero or of another width than
+            the latent, or a generator that takes conditions.
+        TypeError: a generator in half precision.
 
     Reference:
         Peebles et al., "The Hessian Penalty", ECCV 2020, figure 5; 300 samples and values -2, 0, 2 as in its released
@@ -61,23 +76,25 @@ class Activeness(LatentMetric):
             raise ValueError(
                 f"Activeness(samples={self.samples}, batch={self.batch}): give at least 2 samples, 1 per pass"
             )
+        check_span("Activeness", self.span)
 
     @torch.no_grad()
     def __call__(
         self, generator: Generator, directions: Directions | None = None, *, rng: torch.Generator | None = None
     ) -> Score:
         """The activeness of every direction, on fresh latents."""
-        z = generator.latent.sample(self.samples, rng=rng, device=generator.device)
-        directions = directions_of(self, generator, directions)
-        low, high = generator.latent.span if self.span is None else self.span
-        points = (low, (low + high) / 2, high)
-        f, columns = probe(generator), []
-        with f.session():
-            for direction in track(directions.basis.to(z), "activeness, direction by direction"):
-                variances = [self._variance(f, part, direction, points) for part in z.split(self.batch)]
-                columns.append(torch.cat(variances))
-        active = torch.stack(columns, dim=1)  # (samples, directions)
-        refuse_not_finite(self, active)
+        directions = unit(directions_of("Activeness", generator, directions))
+        rng = private() if rng is None else rng
+        z, f, found = latents(generator, self.samples, rng), probe(generator), []
+        basis = directions.basis.to(z)
+        points = points_along(generator.latent, basis, self.span, 3).tolist()
+        with evaluating(generator.module):
+            try_out("Activeness", generator, f, z)
+            for part in track(z.split(self.batch), "activeness"):
+                with seeded(rng, z.device), f.session():
+                    found.append(self._variances(f, part, basis, points))
+        active = torch.cat(found)  # (samples, directions)
+        refuse_not_finite("Activeness", active)
         each, total = active.mean(dim=0), active.mean(dim=1)
         scale = self.samples**-0.5
         return Score(
@@ -85,7 +102,12 @@ class Activeness(LatentMetric):
             stderr=total.std().item() * scale,
             n=self.samples,
             name="Activeness",
-            protocol={"points": list(points), "variance": "unbiased", "space": directions.space},
+            protocol={
+                "points": points_by_block(generator.latent, self.span, 3),
+                "variance": "unbiased",
+                "lengths": "unit",
+                "space": directions.space,
+            },
             parts={
                 "directions": list(directions.names),
                 "activeness": each.tolist(),
@@ -95,8 +117,11 @@ class Activeness(LatentMetric):
         )
 
     @staticmethod
-    def _variance(
-        f: LatentMap, z: Float[Tensor, "n dim"], direction: Float[Tensor, "dim"], points: tuple[float, ...]
-    ) -> Float[Tensor, "n"]:
-        images = torch.stack([f(replaced(z, direction, point))[0].flatten(1) for point in points])
-        return images.double().var(dim=0).mean(dim=1)
+    def _variances(
+        f: LatentMap, z: Float[Tensor, "n dim"], basis: Float[Tensor, "k dim"], points: list[list[float]]
+    ) -> Float[Tensor, "n k"]:
+        columns = []
+        for direction, values in zip(basis, points, strict=True):
+            images = torch.stack([f(replaced(z, direction, value))[0].flatten(1) for value in values])
+            columns.append(images.double().var(dim=0).mean(dim=1))
+        return torch.stack(columns, dim=1)

@@ -1,5 +1,6 @@
 """BetaVAE score: does the mean difference of pairs tell a linear classifier which factor they share?"""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -84,10 +85,15 @@ class BetaVaeScore(CodeMetric):
     least_entropy: float = 0.05
 
     def __post_init__(self) -> None:
-        if min(self.train, self.test, self.batch) < 1 or not self.strength > 0:
+        if (
+            min(self.train, self.test, self.batch) < 1
+            or not 0 < self.strength < math.inf
+            or not 0 <= self.least_entropy < math.inf
+        ):
             raise ValueError(
-                f"BetaVaeScore(train={self.train}, test={self.test}, batch={self.batch}, strength={self.strength}): "
-                "give at least 1 point of each kind, 1 pair and a positive strength"
+                f"BetaVaeScore(train={self.train}, test={self.test}, batch={self.batch}, strength={self.strength}, "
+                f"least_entropy={self.least_entropy}): give at least 1 point of each kind, 1 pair, a positive strength "
+                "and a least entropy of 0 or more"
             )
 
     def __call__(

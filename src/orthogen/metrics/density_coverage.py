@@ -10,7 +10,7 @@ from orthogen.core.kinds import ImageMetric
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
 from orthogen.metrics._neighbors import inside
-from orthogen.metrics._resampling import HOW, split_error
+from orthogen.metrics._resampling import HOW, share, split_error
 from orthogen.metrics._sets import GIVEN, vectors_of
 
 __all__ = ["DensityCoverage"]
@@ -37,7 +37,8 @@ class DensityCoverage(ImageMetric):
     generated images' own spread. A real set against itself has density 1 and coverage 1. Vectors on the border of a
     ball lie outside.
 
-    Standard errors are over samples of both sets, balls included.
+    Standard errors are over samples of both sets, balls included; that of coverage is at least binomial, because shares
+    near 0 and 1 show no spread in parts of few images. A density of 0 has none.
 
     Attributes:
         k: which neighbor.
@@ -73,14 +74,18 @@ class DensityCoverage(ImageMetric):
         """The coverage; ``rng`` cuts the sets for the standard errors."""
         x, y = vectors_of("DensityCoverage", real, fake, least=self.k + 1)
         density, coverage = self._values(x, y).tolist()
-        errors = split_error(self._values, x, y, least=self.k + 1, rng=rng)
+        spread = split_error(self._values, x, y, least=self.k + 1, rng=rng)
+        least = share(torch.tensor(coverage), len(x))[1].item()
         return Score(
             coverage,
-            stderr=errors[1],
+            stderr=None if spread is None else max(spread[1].item(), least),
             n=len(y),
             name="coverage",
             protocol={**GIVEN, "k": self.k, "reference_n": len(x), "stderr": HOW},
-            parts={"density": density, "density_stderr": errors[0]},
+            parts={
+                "density": density,
+                "density_stderr": None if spread is None or density == 0 else spread[0].item(),
+            },
         )
 
     def _values(self, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "2"]:

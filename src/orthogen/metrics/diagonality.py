@@ -13,7 +13,14 @@ from orthogen.core.maps import LatentMap, along, probe
 from orthogen.core.progress import track
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
-from orthogen.metrics._moves import directions_of, refuse_not_finite, refuse_seeing_each_other
+from orthogen.core.untouched import evaluating
+from orthogen.metrics._moves import (
+    directions_of,
+    latents,
+    refuse_not_finite,
+    refuse_seeing_each_other,
+    try_out,
+)
 
 __all__ = ["Diagonality"]
 
@@ -40,7 +47,8 @@ class Diagonality(LatentMetric):
 
         H_ij = [f(z + e_i + e_j) - f(z + e_i - e_j) - f(z - e_i + e_j) + f(z - e_i - e_j)] / 4 e^2
 
-    Given directions, derivatives are taken with respect to their coordinates a in G(z + a Q) at a = 0. Entries whose
+    Given directions, derivatives are taken with respect to their coordinates a in G(z + a Q) at a = 0: a longer one has
+    larger derivatives and a longer step. The generator is in evaluation mode. Entries whose
     Hessian is not above the rounding of the image (a black background, a generator that is linear there) say nothing:
     they are left out and their share is the part ``flat``; counted as diagonal they would reward empty pictures. The
     relative strength has a heavy tail, entries with next to no mixed derivatives: see its error before comparing it.
@@ -55,7 +63,8 @@ class Diagonality(LatentMetric):
 
     Raises:
         ValueError: fewer than two samples or directions, an image without any curvature, directions of another width
-            than the latent, or a generator whose samples see each other.
+            than the latent, or a generator that takes conditions or whose samples see each other.
+        TypeError: a generator in half precision.
 
     Reference:
         Peebles et al., "The Hessian Penalty", ECCV 2020, table 2; 100 samples and step 0.1 as released.
@@ -87,15 +96,16 @@ class Diagonality(LatentMetric):
         self, generator: Generator, directions: Directions | None = None, *, rng: torch.Generator | None = None
     ) -> Score:
         """Both numbers, over fresh latents."""
-        directions = directions_of(self, generator, directions)
+        directions = directions_of("Diagonality", generator, directions)
         if len(directions) < 2:
             raise ValueError("Diagonality was given one direction; a Hessian has a diagonal from two on")
-        z = generator.latent.sample(self.samples, rng=rng, device=generator.device)
-        f, basis = probe(generator), directions.basis.to(z)
-        with f.session():
-            refuse_seeing_each_other(self, f, z)
+        z, f = latents(generator, self.samples, rng), probe(generator)
+        basis = directions.basis.to(z)
+        with evaluating(generator.module), f.session():
+            try_out("Diagonality", generator, f, z)
+            refuse_seeing_each_other("Diagonality", f, z)
             counts = torch.cat([self._counts(along(f, part, basis), part) for part in z.split(self.batch)])
-        refuse_not_finite(self, counts)
+        refuse_not_finite("Diagonality", counts)
         counts = counts.cpu()
         entries, curved, diagonal, strength = counts.unbind(dim=1)
         if not curved.any():
@@ -114,6 +124,7 @@ class Diagonality(LatentMetric):
                 "step": self.step,
                 "difference": "central, four points",
                 "flat entries": "left out",
+                "lengths": "as given",
                 "space": directions.space,
                 "stderr": "of a ratio of means, over samples",
             },

@@ -1,5 +1,6 @@
 """FactorVAE score: does the code that varies least tell which factor was held fixed?"""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -95,10 +96,16 @@ class FactorVaeScore(CodeMetric):
     least_entropy: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.train < 1 or self.test < 1 or self.batch < 2:
+        if (
+            min(self.train, self.test) < 1
+            or self.batch < 2
+            or not 0 <= self.active_std < math.inf
+            or not 0 <= self.least_entropy < math.inf
+        ):
             raise ValueError(
-                f"FactorVaeScore(train={self.train}, test={self.test}, batch={self.batch}): "
-                "give at least 1 vote of each kind and batches of 2"
+                f"FactorVaeScore(train={self.train}, test={self.test}, batch={self.batch}, "
+                f"active_std={self.active_std}, least_entropy={self.least_entropy}): give at least 1 vote of each "
+                "kind, batches of 2, and a standard deviation and a least entropy of 0 or more"
             )
 
     def __call__(

@@ -12,6 +12,7 @@ from orthogen.core.rng import private
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
 from orthogen.metrics._frechet import FrechetMetric, distance, frechet, root
+from orthogen.metrics._resampling import shuffled
 from orthogen.metrics._sets import GIVEN, vectors_of
 
 __all__ = ["FidInfinity"]
@@ -39,7 +40,8 @@ class FidInfinity(FrechetMetric):
 
     The standard error adds the infinitesimal jackknife over generated images, as in `Fid`, and the error of the
     intercept from the residuals of the line; the reference is held fixed. ``curved`` is true where the smallest part
-    has fewer than two images per feature: below that the distance does not follow the line, and the value is too low.
+    has fewer than two images per feature: below that the distance does not follow the line, the value is too low by
+    many standard errors, and ``note`` says so.
 
     Attributes:
         cuts: how many sizes; 5 take the distances of 15 sets.
@@ -80,7 +82,7 @@ class FidInfinity(FrechetMetric):
         factor = root(reference.covariance)
         distances = [at_n.value]
         for count in track(range(2, self.cuts + 1), "Frechet distance of parts"):
-            order = torch.randperm(n, generator=private() if rng is None else rng).to(y.device)
+            order = shuffled(n, private() if rng is None else rng).to(y.device)
             parts = [Moments.of(y[part]) for part in order.tensor_split(count)]
             distances.append(sum(distance(reference, part, factor) for part in parts) / count)
 
@@ -91,6 +93,11 @@ class FidInfinity(FrechetMetric):
         intercept, slope = (solve @ values).tolist()
         noise = (values - line @ (solve @ values)).square().sum() / (self.cuts - 2)
         error = (noise * solve[0].square().sum()).item()
+        width, smallest = y.shape[1], n // self.cuts
+        note = (
+            f"too low: the smallest parts have {smallest:,} images for {width:,} features, too few to follow the line; "
+            f"generate at least {2 * width * self.cuts:,} images, or take Kid"
+        )
         return Score(
             intercept,
             stderr=(at_n.stderr**2 + error) ** 0.5,
@@ -110,6 +117,7 @@ class FidInfinity(FrechetMetric):
                 "distances": distances,
                 "slope": slope,
                 "reference_bias": at_n.reference_bias,
-                "curved": n // self.cuts < 2 * y.shape[1],
+                "curved": smallest < 2 * width,
+                **({"note": note} if smallest < 2 * width else {}),
             },
         )

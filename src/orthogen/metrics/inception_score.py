@@ -10,7 +10,7 @@ from orthogen.core.features import Features
 from orthogen.core.kinds import ImageMetric
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
-from orthogen.metrics._sets import GIVEN, logits_of
+from orthogen.metrics._sets import GIVEN, generated_logits
 
 __all__ = ["InceptionScore"]
 
@@ -24,18 +24,22 @@ CITATION = """\
 }
 """
 
+LEAST = 4  # images of a split from which on there is a standard error: leaving out one of two leaves a score of 1
+
 
 def _by_split(logits: Float[Tensor, "n k"], splits: int) -> tuple[Float[Tensor, "splits"], Float[Tensor, "splits"]]:
-    """The score of each split, and its standard error: d log IS = KL(p(y|x) || p(y)) - its mean, per image."""
+    """The score of each split, and its standard error by leaving out each image.
+
+    The mean of KL( p(y|x) || p(y) ) is the entropy of p(y) less the mean entropy of p(y|x).
+    """
     scores, errors = [], []
     for split in range(splits):
-        part = logits[split * len(logits) // splits : (split + 1) * len(logits) // splits]
-        log_p = part.log_softmax(dim=1)
-        p = log_p.exp()
-        log_marginal = p.mean(dim=0).clamp_min(torch.finfo(p.dtype).tiny).log()
-        apart = torch.where(p > 0, p * (log_p - log_marginal), 0.0).sum(dim=1)
-        scores.append(apart.mean().exp())
-        errors.append(scores[-1] * apart.std() / len(part) ** 0.5)
+        p = logits[split * len(logits) // splits : (split + 1) * len(logits) // splits].softmax(dim=1)
+        n, marginal, entropy = len(p), p.mean(dim=0), torch.special.entr(p).sum(dim=1)
+        others = ((n * marginal - p) / (n - 1)).clamp_min_(0)
+        without = torch.special.entr(others).sum(dim=1) - (entropy.sum() - entropy) / (n - 1)
+        scores.append((torch.special.entr(marginal).sum() - entropy.mean()).exp())
+        errors.append((without.exp().var() * (n - 1) ** 2 / n).sqrt())
     return torch.stack(scores), torch.stack(errors)
 
 
@@ -47,10 +51,10 @@ class InceptionScore(ImageMetric):
 
     from the logits of the generated images, in float64, averaged over consecutive splits of them in their order (images
     sorted by class must be mixed before). It is called IS on the logits of Inception only. It does not look at the real
-    images; their own score, which is what to expect of perfect ones, is the part ``real``.
+    images: give them as generated ones to learn what to expect of perfect images.
 
-    The standard error is the infinitesimal jackknife over images within splits; the published ±, the deviation of the
-    splits, says little about it and is the part ``splits_std``.
+    The standard error is the jackknife over images within splits, and None where these have fewer than 4; the
+    published ±, the deviation of the splits, says little about it and is the part ``splits_std``.
 
     Attributes:
         splits: 10 in the paper; StudioGAN and group spectral regularization take 1, which gives larger values.
@@ -71,6 +75,7 @@ class InceptionScore(ImageMetric):
 
     on_inception: ClassVar[str | None] = "IS"
     reads: ClassVar[frozenset[str]] = frozenset({"logits"})
+    needs_reference: ClassVar[bool] = False
 
     splits: int = 10
 
@@ -87,21 +92,17 @@ class InceptionScore(ImageMetric):
         rng: torch.Generator | None = None,
     ) -> Score:
         """The score of the generated images; draws nothing."""
-        x, y = logits_of("InceptionScore", real, fake, least=2 * self.splits)
-        (scores, errors), (of_real, errors_real) = _by_split(y, self.splits), _by_split(x, self.splits)
+        y = generated_logits("InceptionScore", fake, least=2 * self.splits)
+        scores, errors = _by_split(y, self.splits)
         return Score(
             scores.mean().item(),
-            stderr=errors.norm().item() / self.splits,
+            stderr=errors.norm().item() / self.splits if len(y) >= LEAST * self.splits else None,
             n=len(y),
             name="class score",
             protocol={
                 **GIVEN,
                 "splits": self.splits,
-                "stderr": "infinitesimal jackknife over images within splits",
+                "stderr": "jackknife over images within splits",
             },
-            parts={
-                "splits_std": scores.std(correction=0).item(),
-                "real": of_real.mean().item(),
-                "real_stderr": errors_real.norm().item() / self.splits,
-            },
+            parts={"splits_std": scores.std(correction=0).item()},
         )

@@ -10,7 +10,8 @@ from orthogen.core.features import Features
 from orthogen.core.kinds import ImageMetric
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
-from orthogen.metrics._neighbors import centered, distances
+from orthogen.metrics._by_class import mean
+from orthogen.metrics._neighbors import distances
 from orthogen.metrics._sets import GIVEN, logits_of, vectors_of
 
 __all__ = ["IntraClassDiversity"]
@@ -25,14 +26,32 @@ CITATION = """\
 """
 
 
-def _spread(x: Float[Tensor, "n d"]) -> tuple[float, float]:
-    """Mean distance of two different vectors, and its standard error from each vector's mean distance to the others."""
-    means = []
+LEAST = 4  # images of a class from which on there is a standard error
+
+
+def _spread(x: Float[Tensor, "n d"]) -> tuple[float, float | None]:
+    """Mean distance of two different vectors, and its jackknife standard error over vectors.
+
+    In float64 around one of the vectors, because distances within a class can be tiny beside those between classes, and
+    vectors that are all alike are then exactly 0 apart.
+    """
+    n, x, sums = len(x), x.double() - x[0].double(), []
     for rows, block in distances(x, x):
         block.diagonal(rows.start).zero_()  # to itself, free of rounding
-        means.append(block.sqrt_().double().sum(dim=1) / (len(x) - 1))
-    each = torch.cat(means)
-    return each.mean().item(), (2 * each.std() / len(x) ** 0.5).item()
+        sums.append(block.sqrt_().sum(dim=1))
+    each = torch.cat(sums) / (n - 1)
+    if n < LEAST:
+        return each.mean().item(), None
+    # without image i the mean is (n D - 2 D_i) / (n - 2)
+    return each.mean().item(), (2 * (n - 1) / (n - 2) * each.std() / n**0.5).item()
+
+
+def _ratio(real: tuple[float, float | None], fake: tuple[float, float | None]) -> Score:
+    """The second as a share of the first, which is not 0."""
+    (one, one_error), (other, other_error) = real, fake
+    if one_error is None or other_error is None:
+        return Score(other / one)
+    return Score(other / one, (other_error**2 + (other / one * one_error) ** 2) ** 0.5 / one)
 
 
 @dataclass(frozen=True)
@@ -47,7 +66,8 @@ class IntraClassDiversity(ImageMetric):
     error. Given the logits of a classifier too, ``modes`` is the number of classes it sees in the generated images of
     each class, and ``modes_real`` in the real ones: the modes covered, where the classifier is finer than the classes.
 
-    The standard errors are those of U-statistics over images, of both sets.
+    The standard errors are those of the jackknife over images of both sets; a class of fewer than 4 has none, and then
+    neither has the value.
 
     Raises:
         ValueError: no labels, a single class, no class with two images of both kinds, real images of a class that are
@@ -67,6 +87,7 @@ class IntraClassDiversity(ImageMetric):
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"vectors", "labels"})
+    may_read: ClassVar[frozenset[str]] = frozenset({"logits"})
 
     @torch.no_grad()
     def __call__(
@@ -74,7 +95,7 @@ class IntraClassDiversity(ImageMetric):
     ) -> Score:
         """The mean ratio over classes; draws nothing."""
         given = Features.of(real), Features.of(fake)
-        x, y = centered(*vectors_of("IntraClassDiversity", *given))
+        x, y = vectors_of("IntraClassDiversity", *given)
         of_x, of_y = (each.need_labels("IntraClassDiversity").to(x.device) for each in given)
         present = torch.cat([of_x, of_y]).unique().tolist()
         if len(present) < 2:
@@ -82,31 +103,29 @@ class IntraClassDiversity(ImageMetric):
         kept = [c for c in present if min(int((of_x == c).sum()), int((of_y == c).sum())) >= 2]
         if not kept:
             raise ValueError("IntraClassDiversity found no class with 2 real and 2 generated images; give more of each")
-        rows = []
-        for c in kept:
-            (one, one_error), (other, other_error) = _spread(x[of_x == c]), _spread(y[of_y == c])
-            if one == 0:
+        rows = [(_spread(x[of_x == c]), _spread(y[of_y == c])) for c in kept]
+        for c, (its_real, _) in zip(kept, rows, strict=True):
+            if its_real[0] == 0:
                 raise ValueError(f"IntraClassDiversity: the real images of class {c} are all alike; there is no ratio")
-            ratio = other / one
-            rows.append((one, other, ratio, ((other_error / one) ** 2 + (ratio * one_error / one) ** 2) ** 0.5))
-        of_real, of_fake, ratios, errors = (list(column) for column in zip(*rows, strict=True))
+        ratios = [_ratio(*row) for row in rows]
+        value, error = mean(ratios)
         parts = {
             "classes": kept,
             "missing": [c for c in present if c not in kept],
-            "real": of_real,
-            "fake": of_fake,
-            "ratio": ratios,
-            "ratio_stderr": errors,
+            "real": [its_real[0] for its_real, _ in rows],
+            "fake": [its_fake[0] for _, its_fake in rows],
+            "ratio": [ratio.value for ratio in ratios],
+            "ratio_stderr": [ratio.stderr for ratio in ratios],
         }
         if all(each.has("logits") for each in given):
             seen = [logits.argmax(dim=1) for logits in logits_of("IntraClassDiversity", *given)]
             for name, found, labels in (("modes_real", seen[0], of_x.cpu()), ("modes", seen[1], of_y.cpu())):
                 parts[name] = [len(found.cpu()[labels == c].unique()) for c in kept]
         return Score(
-            sum(ratios) / len(kept),
-            stderr=sum(e**2 for e in errors) ** 0.5 / len(kept),
+            value,
+            stderr=error,
             n=len(y),
             name="diversity within classes",
-            protocol={**GIVEN, "distance": "Euclidean", "stderr": "of U-statistics over images of both sets"},
+            protocol={**GIVEN, "distance": "Euclidean", "stderr": "jackknife over images of both sets"},
             parts=parts,
         )

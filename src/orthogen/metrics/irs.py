@@ -24,8 +24,6 @@ CITATION = """\\
 """
 
 PARTS = 10
-
-
 AT_ONCE = 2**23  # numbers; a table of many codes is gone through some codes at a time
 
 
@@ -40,8 +38,8 @@ def _sums(values: Float[Tensor, "c n"], part: Int[Tensor, "n"], labels: Int[Tens
 def _farthest(codes: Float[Tensor, "c n"], part: Int[Tensor, "n"]) -> Float[Tensor, "r c"]:
     """Each code's largest distance from its mean: on the whole table, then without each of its parts."""
     low, high = (
-        codes.new_zeros(len(codes), PARTS).scatter_reduce(1, part.expand_as(codes), codes, how, include_self=False)
-        for how in ("amin", "amax")
+        codes.new_full((len(codes), PARTS), empty).scatter_reduce(1, part.expand_as(codes), codes, how)
+        for how, empty in (("amin", math.inf), ("amax", -math.inf))
     )
     everything = torch.zeros_like(part)
     mean = (_sums(codes, part, everything) / _sums(torch.ones_like(codes), part, everything))[..., 0]
@@ -54,25 +52,27 @@ def _within(
     codes: Float[Tensor, "c n"], part: Int[Tensor, "n"], labels: Int[Tensor, "n"], quantile: float
 ) -> Float[Tensor, "r c"]:
     """The quantile of each code's distance from the mean of its level, averaged over levels; tables as above."""
-    order, count = labels.argsort(), labels.bincount()
+    by_level, count = labels.argsort(), labels.bincount()
     place = torch.arange(int(count.max()), device=codes.device)
     inside = place < count[:, None]
-    rows = order[(count.cumsum(0) - count)[:, None] + torch.where(inside, place, 0)]  # (level, widest level)
-    owner = torch.where(inside, part[rows], -1)
+    rows = by_level[(count.cumsum(0) - count)[:, None] + torch.where(inside, place, 0)]  # (level, widest level)
     size = _sums(torch.ones_like(codes[:1]), part, labels)
     mean = _sums(codes, part, labels) / size.clamp_min(1)
 
-    # a quantile depends on the farthest samples alone; these are enough also when a part, a tenth, is taken away
+    # a quantile depends on the farthest samples alone, whatever the mean; these, from both ends, are enough also when
+    # a part, a tenth, is taken away
     many = min(len(place), math.ceil(1.25 * (1 - quantile) * len(place)) + 8)
     x = codes.index_select(1, rows.flatten()).unflatten(1, rows.shape)
-    which = (x - mean[0, :, :, None]).abs_().masked_fill_(~inside, -1.0).topk(many, dim=2).indices
-    far, owner = x.gather(2, which), owner.expand_as(x).gather(2, which)
-    gone = (owner == torch.arange(-1, PARTS, device=codes.device)[:, None, None, None]) | (owner < 0)
+    high = x.masked_fill(~inside, -math.inf).topk(many, dim=2)
+    low = x.masked_fill_(~inside, math.inf).scatter_(2, high.indices, math.inf).topk(many, dim=2, largest=False)
+    far = torch.cat([high.values, low.values], dim=2)
+    owner = part[rows].expand_as(x).gather(2, torch.cat([high.indices, low.indices], dim=2))
+    gone = (owner == torch.arange(-1, PARTS, device=codes.device)[:, None, None, None]) | far.isinf()
     distance = (far - mean[..., None]).abs_().masked_fill_(gone, -1.0).sort(dim=3, descending=True).values
 
     position = (1 - quantile) * (size - 1).clamp_min(0)
     above = position.floor().long().expand_as(mean)[..., None]
-    a, b = (distance.gather(3, at.clamp_max(many - 1))[..., 0] for at in (above, above + 1))
+    a, b = (distance.gather(3, at.clamp_max(2 * many - 1))[..., 0] for at in (above, above + 1))
     found = torch.where(size > 0, a + (b - a) * position.frac(), 0.0)
     return found.sum(dim=2) / (size > 0).sum(dim=2)
 
@@ -88,12 +88,12 @@ class Irs(CodeMetric):
     fixed by one factor, whatever the others do; 0, or slightly less: knowing a factor pins down nothing. Constant codes
     are dropped; where all are constant the score is 0.
 
-    The standard error is the delete-a-tenth jackknife over samples. Factors that (almost) never vary are left out and
-    named in the protocol; where none varies the score is 0.
+    The standard error is the delete-a-tenth jackknife over samples; None for fewer than ten. Factors that (almost)
+    never vary are left out and named in the protocol; where none varies the score is 0.
 
     Attributes:
         quantile: of the distances at a level; 1 is the paper's maximum.
-        bins: a factor of more values is cut into so many equal bins.
+        bins: a factor of more values is cut into so many equal bins of neighboring values.
         least_entropy: nats; a factor of less entropy in the sample counts as not varied.
 
     Raises:
@@ -114,9 +114,10 @@ class Irs(CodeMetric):
     least_entropy: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 < self.quantile <= 1 or self.bins < 2:
+        if not 0 < self.quantile <= 1 or self.bins < 2 or not 0 <= self.least_entropy < math.inf:
             raise ValueError(
-                f"Irs(quantile={self.quantile}, bins={self.bins}): give a quantile in (0, 1] and at least 2 bins"
+                f"Irs(quantile={self.quantile}, bins={self.bins}, least_entropy={self.least_entropy}): give a quantile "
+                "in (0, 1], at least 2 bins and a least entropy of 0 or more"
             )
 
     def __call__(
@@ -127,19 +128,22 @@ class Irs(CodeMetric):
         table, labels = checked("Irs", codes, factors, least_factors=1)
         moves, alive = varied(labels, self.least_entropy), deviation(table) > 0
         count, kept, used = table.shape[1], moves.nonzero()[:, 0], alive.nonzero()[:, 0].tolist()
-        value, stderr = 0.0, 0.0
+        value = 0.0
+        stderr: float | None = 0.0
         each: list[float | None] = [None] * count
         follows: list[int | None] = [None] * count
         if len(kept) and used:
             z = table[:, alive].T.contiguous()
             part = (torch.randperm(len(table), generator=rng, device=rng.device) % PARTS).to(z.device)
-            levels = [label.unique(return_inverse=True)[1] for label in bins(factors.to(z)[:, kept], self.bins)]
+            cut = bins(labels[kept].T.to(z), self.bins)  # of renumbered values: how far apart ids are says nothing
+            levels = [label.unique(return_inverse=True)[1] for label in cut]
             within = torch.stack([self._all_codes(z, part, level) for level in levels], dim=2)  # (r, c, f)
             best, which = within.min(dim=2)
             largest = _farthest(z, part)
-            scores = 1 - best.sum(dim=1) / largest.sum(dim=1)
+            total = largest.sum(dim=1)  # 0 where all that varied was in the part that is left out
+            scores = torch.where(total > 0, 1 - best.sum(dim=1) / total, 0.0)
             value, without = scores[0].item(), scores[1:]
-            stderr = ((PARTS - 1) * without.var(correction=0)).sqrt().item()
+            stderr = ((PARTS - 1) * without.var(correction=0)).sqrt().item() if len(table) >= PARTS else None
             for code, own, factor in zip(used, (1 - best / largest)[0].tolist(), kept[which[0]].tolist(), strict=True):
                 each[code], follows[code] = own, factor
         return Score(

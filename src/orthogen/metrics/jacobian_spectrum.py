@@ -14,7 +14,14 @@ from orthogen.core.maps import LatentMap, along, probe
 from orthogen.core.progress import track
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
-from orthogen.metrics._moves import directions_of, refuse_not_finite, refuse_seeing_each_other
+from orthogen.core.untouched import evaluating
+from orthogen.metrics._moves import (
+    directions_of,
+    latents,
+    refuse_not_finite,
+    refuse_seeing_each_other,
+    try_out,
+)
 
 __all__ = ["JacobianSpectrum"]
 
@@ -35,6 +42,7 @@ CITATION = """\
 """
 
 _PIXELS = 1 << 16  # of the image in double precision at a time
+_COLUMNS = 32  # of the Jacobian taken at a time
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,9 @@ class JacobianSpectrum(LatentMetric):
         effective_rank                         mean of exp(-sum p log p) with p = s / sum s
         norms, cosines                         root mean square |J_i|, and the matrix of mean |cos| (null where dead)
 
-    One sample's Jacobian is in memory at a time, as d images; its Gram matrix is summed in double precision.
+    One sample's Jacobian is in memory at a time, as d images, beside the passes that 32 of its columns are taken from;
+    its Gram matrix is summed in double precision. The generator is in evaluation mode. Directions keep their length,
+    which scales their columns, and with them the singular values, but no angle.
 
     Attributes:
         samples: how many latents.
@@ -64,7 +74,8 @@ class JacobianSpectrum(LatentMetric):
 
     Raises:
         ValueError: fewer than two samples or live columns, directions of another width than the latent, or a generator
-            whose samples see each other.
+            that takes conditions or whose samples see each other.
+        TypeError: a generator in half precision.
 
     Reference:
         Wei et al., "Orthogonal Jacobian Regularization", ICCV 2021, equation 4 (what the angles should be); Roy and
@@ -96,14 +107,15 @@ class JacobianSpectrum(LatentMetric):
         self, generator: Generator, directions: Directions | None = None, *, rng: torch.Generator | None = None
     ) -> Score:
         """The mean |cos| over fresh latents, and the spectrum."""
-        directions = directions_of(self, generator, directions)
-        z = generator.latent.sample(self.samples, rng=rng, device=generator.device)
-        f, basis = probe(generator), directions.basis.to(z)
-        with f.session():
-            refuse_seeing_each_other(self, f, z)
+        directions = directions_of("JacobianSpectrum", generator, directions)
+        z, f = latents(generator, self.samples, rng), probe(generator)
+        basis = directions.basis.to(z)
+        with evaluating(generator.module), f.session():
+            try_out("JacobianSpectrum", generator, f, z)
+            refuse_seeing_each_other("JacobianSpectrum", f, z)
             each = track(z.split(1), "Jacobians, sample by sample")
             gram = torch.stack([self._gram(along(f, one, basis), one) for one in each]).cpu()  # (samples, d, d)
-        refuse_not_finite(self, gram)
+        refuse_not_finite("JacobianSpectrum", gram)
         square = gram.diagonal(dim1=1, dim2=2)
         norms = square.mean(dim=0).sqrt()
         live = norms > self.cut * norms.max()
@@ -126,6 +138,7 @@ class JacobianSpectrum(LatentMetric):
                 "derivative": record.to_json(self.derivative),
                 "cut": self.cut,
                 "columns below the cut": "left out",
+                "lengths": "as given",
                 "space": directions.space,
                 "stderr": "over samples",
             },
@@ -143,8 +156,13 @@ class JacobianSpectrum(LatentMetric):
 
     def _gram(self, f: LatentMap, z: Float[Tensor, "1 dim"]) -> Float[Tensor, "d d"]:
         """J^T J of one sample, in double precision."""
-        origin, vectors = z.new_zeros(1, f.dim), torch.eye(f.dim).to(z)[:, None, :]
-        columns = torch.cat([column.flatten(1) for (column,) in self.derivative.along(f, origin, vectors, 1)])
+        origin, columns = z.new_zeros(1, f.dim), z.new_empty(0)
+        for start in range(0, f.dim, _COLUMNS):
+            vectors = torch.eye(f.dim)[start : start + _COLUMNS, None].to(z)
+            for i, (column,) in enumerate(self.derivative.along(f, origin, vectors, 1), start):
+                if i == 0:
+                    columns = column.new_empty(f.dim, column.numel())
+                columns[i] = column.flatten()
         blocks = (block.double() for block in columns.split(_PIXELS, dim=1))
         return torch.stack([block @ block.T for block in blocks]).sum(dim=0)
 

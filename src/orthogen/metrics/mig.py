@@ -1,5 +1,6 @@
 """Mutual information gap: does one code, and only one, tell each factor?"""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +43,7 @@ class Mig(CodeMetric):
         halves: how many random halves the standard error rests on; 0 for none.
 
     Raises:
-        ValueError: fewer than two codes or two samples, codes that are not finite, or fewer than two bins.
+        ValueError: fewer than two codes or two samples, codes that are not finite, or a field out of range.
 
     Reference:
         Chen et al., "Isolating Sources of Disentanglement in Variational Autoencoders", NeurIPS 2018; 20 bins as in
@@ -60,8 +61,11 @@ class Mig(CodeMetric):
     halves: int = 20
 
     def __post_init__(self) -> None:
-        if self.bins < 2:
-            raise ValueError(f"Mig(bins={self.bins}): cut each code into at least 2 bins")
+        if self.bins < 2 or not 0 <= self.least_entropy < math.inf or self.halves < 0 or self.halves == 1:
+            raise ValueError(
+                f"Mig(bins={self.bins}, least_entropy={self.least_entropy}, halves={self.halves}): give at least 2 "
+                "bins, a least entropy of 0 or more, and 0 or at least 2 halves"
+            )
 
     def __call__(
         self, codes: Float[Tensor, "n c"], factors: Int[Tensor, "n f"], *, rng: torch.Generator | None = None
@@ -70,17 +74,20 @@ class Mig(CodeMetric):
         table, labels = checked("Mig", codes, factors, of="a gap", least_codes=2)
         moves = varied(labels, self.least_entropy)
 
-        def gaps(table: Tensor, labels: Tensor) -> Tensor:
+        def known(table: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            return information(bins(table, self.bins), labels)
+
+        def gaps(mutual: Tensor, entropy: Tensor) -> Tensor:
             """The mean gap, and that of each factor, 0 where it does not vary."""
-            mutual, entropy = information(bins(table, self.bins), labels)
             top, second = mutual.topk(2, dim=0).values
             gap = torch.where(moves & (entropy > 0), (top - second) / entropy.clamp_min(1e-300), 0.0)
             return torch.cat([gap.sum(dim=0, keepdim=True) / moves.sum().clamp_min(1), gap])
 
-        mutual, entropy = information(bins(table, self.bins), labels)
-        value, *each = gaps(table, labels).tolist()
-        error, *errors = spread_over_halves(gaps, table, labels, self.halves, rng) or [None] * (1 + len(labels))
-        known = moves.tolist()
+        mutual, entropy = known(table, labels)
+        value, *each = gaps(mutual, entropy).tolist()
+        spread = spread_over_halves(lambda *half: gaps(*known(*half)), table, labels, self.halves, rng)
+        error, *errors = [None] * (1 + len(labels)) if spread is None else spread
+        counted = moves.tolist()
         return Score(
             value,
             stderr=error,
@@ -89,12 +96,12 @@ class Mig(CodeMetric):
             protocol={
                 "bins": self.bins,
                 "least_entropy": self.least_entropy,
-                "factors_not_varied": [i for i, yes in enumerate(known) if not yes],
+                "factors_not_varied": [i for i, yes in enumerate(counted) if not yes],
                 "stderr": HALVES,
             },
             parts={
-                "gap": [gap if yes else None for gap, yes in zip(each, known, strict=True)],
-                "gap_stderr": [e if yes else None for e, yes in zip(errors, known, strict=True)],
+                "gap": [gap if yes else None for gap, yes in zip(each, counted, strict=True)],
+                "gap_stderr": [e if yes else None for e, yes in zip(errors, counted, strict=True)],
                 "best_code": mutual.argmax(dim=0).tolist(),
                 "entropy": entropy.tolist(),
                 "mutual_information": mutual.tolist(),

@@ -10,7 +10,8 @@ from torch import Tensor
 from orthogen.core.features import Features
 from orthogen.core.kinds import ImageMetric
 from orthogen.core.score import Score
-from orthogen.core.shapes import Float
+from orthogen.core.shapes import Float, Int
+from orthogen.metrics._resampling import share
 from orthogen.metrics._sets import GIVEN, logits_of
 
 __all__ = ["ModeCoverage"]
@@ -25,6 +26,40 @@ CITATION = """\
 """
 
 
+def _smoothed(counts: Int[Tensor, "k"]) -> Float[Tensor, "k"]:
+    """Shares, none of which is 0."""
+    more = min(0.5, ((counts == 1).sum().item() + 0.5) / len(counts))
+    return (counts.double() + more) / (counts + more).sum()
+
+
+def _reaches(threshold: int, n: int, p: float) -> tuple[float, float]:
+    """The chance that a class of share p has so many of n images, and its derivative by n p."""
+    if threshold > n:
+        return 0.0, 0.0
+    j, total = torch.arange(threshold + 1, dtype=torch.float64), torch.tensor(n, dtype=torch.float64)
+    ways = torch.lgamma(total + 1) - torch.lgamma(j + 1) - torch.lgamma(total - j + 1)
+    chances = (ways + j * math.log(p) + (total - j) * math.log1p(-p)).exp()
+    return max(0.0, 1 - chances[:-1].sum().item()), chances[-1].item() * threshold / (n * p)
+
+
+def _thresholds(q: Float[Tensor, "k"], fraction: float, n: int) -> Int[Tensor, "k"]:
+    """The images of n from which on a class is covered; 0 where it is no mode."""
+    count = (fraction * q * n * (1 - 1e-9)).ceil()  # 0.1 * 0.1 * 100, rounded to a bit more than 1, is 1
+    return torch.where(q > 0, count.clamp(1, n + 1), 0).long()
+
+
+def _error(counts: Int[Tensor, "k"], thresholds: Int[Tensor, "k"]) -> float:
+    """Standard error of the number of modes that reach their threshold."""
+    n, variance, common, own = int(counts.sum()), 0.0, 0.0, 0.0
+    for threshold, p in zip(thresholds.tolist(), _smoothed(counts).tolist(), strict=True):
+        if threshold > 0:
+            chance, slope = _reaches(threshold, n, p)
+            variance += chance * (1 - chance)
+            common += slope * p
+            own += (slope * p) ** 2
+    return max(0.0, variance - n * (common**2 - own)) ** 0.5
+
+
 @dataclass(frozen=True)
 class ModeCoverage(ImageMetric):
     """How many of the classes seen in the real images are seen in the generated ones, by a classifier's decisions.
@@ -34,8 +69,16 @@ class ModeCoverage(ImageMetric):
 
     The parts hold, class by class, the counts of both sets and the shares with their binomial standard errors; the
     entropies of p and q in nats; the largest share and its class; and the divergence, which is None where a class is
-    seen that no real image has. The standard error of the value adds up each class's chance to fall on the other side
-    of its threshold in another sample of generated images.
+    seen that no real image has.
+
+    The standard error of the value is over samples of n generated images. Each class has a chance pi_c to reach its
+    threshold, the binomial tail at its share; what one class gains the others lose, to first order:
+
+        Var = sum_c pi_c (1 - pi_c) - n [ (sum_c b_c p_c)^2 - sum_c (b_c p_c)^2 ],   b_c = d pi_c / d (n p_c)
+
+    Shares are smoothed for this, so that a class not seen has a chance too: as many images are spread evenly over the
+    classes as were the only one of theirs (Good's estimate of what was not seen) and half a one, but no more than half
+    a one to each. Where all classes have five or ten images and one would do, the error is two to five times too large.
 
     Attributes:
         fraction: of a class's share in the real images that the generated ones must reach for it to count as covered.
@@ -80,22 +123,21 @@ class ModeCoverage(ImageMetric):
             raise ValueError("ModeCoverage was given logits of a single class; a classifier of at least 2 is needed")
         counts = [logits.argmax(dim=1).bincount(minlength=logits.shape[1]).cpu() for logits in (x, y)]
         q, p = (count.double() / count.sum() for count in counts)
-        modes, error = q > 0, (p * (1 - p) / len(y)).sqrt()
-        covered = modes & (p > 0) & (p >= self.fraction * q)
-        apart = (p - self.fraction * q) / error.clamp_min(1e-300)
-        doubt = torch.special.ndtr(-apart.abs()) * modes * (error > 0)
+        thresholds = _thresholds(q, self.fraction, len(y))
+        modes, covered = thresholds > 0, (thresholds > 0) & (counts[1] >= thresholds)
+        error = share(p, len(y))[1]
         log_ratio = torch.where(p > 0, (p / q).log(), 0.0)
         divergence = (p * log_ratio).sum()
         return Score(
             float(covered.sum()),
-            stderr=(doubt * (1 - doubt)).sum().sqrt().item(),
+            stderr=_error(counts[1], thresholds),
             n=len(y),
             name="modes covered",
             protocol={
                 **GIVEN,
                 "fraction": self.fraction,
                 "reference_n": len(x),
-                "stderr": "chance of each class to cross its threshold, over generated images",
+                "stderr": "chance of each class to reach its threshold at its smoothed share, over generated images",
             },
             parts={
                 "modes": int(modes.sum()),

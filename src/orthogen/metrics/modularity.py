@@ -1,16 +1,18 @@
 """Modularity and explicitness: does each code know one factor only, and do the codes together know each factor?"""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from orthogen.core import rng as randomness
 from orthogen.core.kinds import CodeMetric
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float, Int
-from orthogen.metrics import _logistic
-from orthogen.metrics._codes import HALVES, bins, checked, deviation, information, spread_over_halves, varied
+from orthogen.metrics._codes import HALVES, bins, checked, information, spread_over_halves, varied
+from orthogen.metrics._explicitness import explicitness
 
 __all__ = ["Modularity"]
 
@@ -44,9 +46,10 @@ class Modularity(CodeMetric):
 
     Explicitness of a factor is the area under the ROC curve, one value against the rest, averaged over values, of
     multinomial logistic regression on codes of mean 0 and variance 1: 1 if they tell it, 0.5 by chance. It is learned
-    on the first rows of the table and tested on the others, so shuffle a table that is ordered.
+    on random rows of the table and tested on the others. Its standard error, in the parts, is that of the area over
+    test rows (DeLong et al., 1988), with the classifiers as they are.
 
-    The standard error, of modularity, is the spread over random halves of the samples (the delete-d jackknife), bins
+    The standard error of modularity is the spread over random halves of the samples (the delete-d jackknife), bins
     included; of some hundred samples it is up to half too large, as their halves know less. Factors that (almost) never
     vary are left out and named in the protocol; with fewer than two left the score is 0.
 
@@ -80,16 +83,25 @@ class Modularity(CodeMetric):
     halves: int = 20
 
     def __post_init__(self) -> None:
-        if self.bins < 2 or not 0 < self.train_share < 1 or not self.strength > 0:
+        if (
+            self.bins < 2
+            or not 0 < self.train_share < 1
+            or not 0 < self.strength < math.inf
+            or not 0 <= self.least_entropy < math.inf
+            or self.halves < 0
+            or self.halves == 1
+        ):
             raise ValueError(
-                f"Modularity(bins={self.bins}, train_share={self.train_share}, strength={self.strength}): "
-                "give at least 2 bins, a share between 0 and 1 and a positive strength"
+                f"Modularity(bins={self.bins}, train_share={self.train_share}, strength={self.strength}, "
+                f"least_entropy={self.least_entropy}, halves={self.halves}): give at least 2 bins, a share between 0 "
+                "and 1, a positive strength, a least entropy of 0 or more, and 0 or at least 2 halves"
             )
 
     def __call__(
         self, codes: Float[Tensor, "n c"], factors: Int[Tensor, "n f"], *, rng: torch.Generator | None = None
     ) -> Score:
-        """The modularity of ``codes`` for ``factors``; ``rng`` draws the halves."""
+        """The modularity of ``codes`` for ``factors``; ``rng`` draws the halves, and the rows to learn from."""
+        rng = randomness.private() if rng is None else rng
         table, labels = checked("Modularity", codes, factors, least_factors=2)
         moves = varied(labels, self.least_entropy)
 
@@ -101,7 +113,13 @@ class Modularity(CodeMetric):
             return torch.cat([value.mean(dim=0, keepdim=True), value])
 
         mean, *values = each(table, labels).tolist()
-        error, *errors = spread_over_halves(each, table, labels, self.halves, rng) or [None] * (1 + len(values))
+        spread = spread_over_halves(each, table, labels, self.halves, rng)
+        error, *errors = [None] * (1 + len(values)) if spread is None else spread
+        parts: dict[str, Any] = {"modularity": values, "modularity_stderr": errors}
+        if self.explicitness:
+            order = torch.randperm(len(table), generator=rng, device=rng.device).to(table.device)
+            cut = min(len(table) - 1, max(1, round(self.train_share * len(table))))
+            parts |= explicitness(table[order], labels[:, order], moves, cut, self.strength)
         return Score(
             mean,
             stderr=error,
@@ -116,44 +134,5 @@ class Modularity(CodeMetric):
                 "factors_not_varied": (~moves).nonzero()[:, 0].tolist(),
                 "stderr": HALVES,
             },
-            parts={
-                "modularity": values,
-                "modularity_stderr": errors,
-                **(self._explicitness(table, labels, moves.tolist()) if self.explicitness else {}),
-            },
+            parts=parts,
         )
-
-    def _explicitness(
-        self, table: Float[Tensor, "n c"], labels: Int[Tensor, "f n"], moves: list[bool]
-    ) -> dict[str, Any]:
-        """In training and test: the mean over factors, and each factor's; None where it has no two values to tell."""
-        cut = min(len(table) - 1, max(1, round(self.train_share * len(table))))
-        alive = deviation(table[:cut]) > 0
-        x = table[:, alive]
-        x = x - x[:cut].mean(dim=0)
-        x = x / x[:cut].square().mean(dim=0).sqrt()
-        areas = [
-            _areas(x, label, cut, self.strength) if yes else (None, None)
-            for label, yes in zip(labels, moves, strict=True)
-        ]
-        parts: dict[str, Any] = {}
-        for name, column in zip(("train", "test"), zip(*areas, strict=True), strict=True):
-            known = [area for area in column if area is not None]
-            parts[f"explicitness_{name}"] = sum(known) / len(known) if known else None
-            parts[f"explicitness_{name}_by_factor"] = list(column)
-        return parts
-
-
-def _areas(
-    x: Float[Tensor, "n c"], label: Int[Tensor, "n"], cut: int, strength: float
-) -> tuple[float | None, float | None]:
-    """The mean area under the curve over a factor's values, on the first ``cut`` rows and on the rest."""
-    known, classes = label[:cut].unique(return_inverse=True)
-    if len(known) < 2:
-        return None, None
-    probability = _logistic.fit(x[:cut], classes, strength)
-    place = torch.searchsorted(known, label[cut:]).clamp_max(len(known) - 1)
-    tested = torch.where(known[place] == label[cut:], place, len(known))  # a value not seen in training is of no class
-    both = [_logistic.auc(probability(part), y) for part, y in ((x[:cut], classes), (x[cut:], tested))]
-    train, test = (area[~area.isnan()] for area in both)
-    return train.mean().item(), test.mean().item() if len(test) else None

@@ -1,7 +1,7 @@
 """Path length: how far images move per step along a way between two latents; PPL where the distance is LPIPS."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from orthogen.core.choices import check_choices
 from orthogen.core.directions import Directions
+from orthogen.core.functions import described, name_of, networks
 from orthogen.core.generator import Generator
 from orthogen.core.kinds import LatentMetric
 from orthogen.core.latent import Latent
@@ -18,8 +19,9 @@ from orthogen.core.progress import track
 from orthogen.core.rng import private
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
+from orthogen.core.untouched import evaluating, seeded
 from orthogen.metrics._lpips import Lpips
-from orthogen.metrics._moves import directions_of
+from orthogen.metrics._moves import directions_of, precision, try_out
 from orthogen.metrics._paths import Prior, Way, between, held_columns, prior_draw, trim
 from orthogen.metrics._resizing import face, resized
 
@@ -65,8 +67,9 @@ class PathLengthScore(LatentMetric):
     come out some 5 % shorter than in the limit. It also needs no weights, so that its distance is that of pixels. The
     papers' protocols are `hessian_penalty`, `variation_predictability` and `eigengan`; LPIPS needs ``weights``.
 
-    Given directions, each step is projected on their span, so that only they move. Noise inside the generator is the
-    same in both images. The standard error is that of a trimmed mean (winsorized, Tukey and McLaughlin).
+    Given directions, each step is projected on their span, so that only they move. The generator, and the networks of a
+    distance, are in evaluation mode, and noise inside the generator is the same in both images. The standard error is
+    that of a trimmed mean (winsorized, Tukey and McLaughlin).
 
     Attributes:
         samples: how many pairs.
@@ -85,8 +88,9 @@ class PathLengthScore(LatentMetric):
         batch: pairs per pass.
 
     Raises:
-        ValueError: fewer than two samples, words that no field takes, images that are not finite, or a latent that
-            ``rows`` or ``held`` do not fit.
+        ValueError: fewer than two samples, words that no field takes, images that are not finite or too small for the
+            crop, a latent that ``rows`` or ``held`` do not fit, or a generator that takes conditions.
+        TypeError: a generator in half precision.
         FileNotFoundError: LPIPS's weights are not there; the message says where to get them.
 
     Reference:
@@ -160,17 +164,17 @@ class PathLengthScore(LatentMetric):
         self, generator: Generator, directions: Directions | None = None, *, rng: torch.Generator | None = None
     ) -> Score:
         """The mean over fresh pairs of latents."""
-        within = None if directions is None else directions_of(self, generator, directions)
-        distance, protocol = self._distance(generator.device)
-        start, end = self._ends(generator.latent, private() if rng is None else rng)
-        if within is not None:
-            basis = within.basis.to(start)
-            end = start + (end - start) @ torch.linalg.pinv(basis) @ basis
-        ends = [x.to(generator.device, torch.float32).split(self.batch) for x in (start, end)]
-        f, found = probe(generator), []
-        with f.session():
-            for pair in track(list(zip(*ends, strict=True)), "path length"):
-                (a,), (b,) = f.passes(torch.stack(pair))
+        within = None if directions is None else directions_of("PathLengthScore", generator, directions)
+        rng = private() if rng is None else rng
+        distance, about = self._distance(generator.device)
+        total, f, found = math.ceil(self.samples / self.batch), probe(generator), []
+        with evaluating(generator.module, *networks(distance)):
+            for i, ends in enumerate(track(self._ends(generator.latent, within, rng), "path length", total)):
+                pair = ends.to(generator.device, precision(generator))
+                if i == 0:
+                    self._check_shape(try_out("PathLengthScore", generator, f, pair[0]))
+                with seeded(rng, pair.device):
+                    (a,), (b,) = f.passes(pair)
                 found.append(distance(self._seen(a), self._seen(b)).double())
         each = torch.cat(found).cpu() / self.step**2
         if each.shape != (self.samples,):
@@ -180,14 +184,13 @@ class PathLengthScore(LatentMetric):
         low, high = trim(each, self.percentiles)
         kept = each[(low <= each) & (each <= high)]
         error = each.clamp(low, high).std() / (len(kept) / self.samples * math.sqrt(self.samples))
-        title = protocol["distance"]
         return Score(
             kept.mean().item(),
             stderr=error.item(),
             n=self.samples,
-            name="PPL" if title == "LPIPS" else f"path length ({title})",
+            name="PPL" if isinstance(distance, Lpips) else f"path length ({name_of(distance)})",
             protocol={
-                **protocol,
+                **about,
                 **{
                     name: getattr(self, name)
                     for name in ("step", "path", "rows", "sampling", "prior", "crop", "resize")
@@ -202,32 +205,47 @@ class PathLengthScore(LatentMetric):
         )
 
     def _distance(self, device: torch.device) -> tuple[Distance, dict[str, Any]]:
+        """The function, and what the protocol says of it."""
         if self.distance == "lpips":
             lpips = Lpips(self.weights).to(device)
             return lpips, {"distance": "LPIPS", "weights": lpips.digest}
         if self.distance == "pixels":
             return pixels, {"distance": "pixels"}
         assert callable(self.distance)
-        return self.distance, {"distance": getattr(self.distance, "__name__", type(self.distance).__name__)}
+        return self.distance, {"distance": described(self.distance)}
 
-    def _ends(self, latent: Latent, rng: torch.Generator) -> tuple[Float[Tensor, "n dim"], Float[Tensor, "n dim"]]:
-        """Both ends of each step, in double precision."""
-        z0, z1 = (prior_draw(latent, self.samples, self.prior, self.held, rng).double() for _ in range(2))
-        t = torch.zeros_like(z0[:, 0])
+    def _ends(
+        self, latent: Latent, within: Directions | None, rng: torch.Generator
+    ) -> Iterator[Float[Tensor, "2 n dim"]]:
+        """Both ends of each step, in double precision, batch by batch; everything is drawn before the first."""
+        draws = [prior_draw(latent, self.samples, self.prior, self.held, rng) for _ in range(2)]
+        t = torch.zeros(self.samples, dtype=torch.float64, device=rng.device)
         if self.sampling == "full":
             t = torch.rand(t.shape, generator=rng, device=rng.device, dtype=t.dtype)
-        moving = torch.ones(latent.dim, dtype=torch.bool, device=z0.device)
+        moving = torch.ones(latent.dim, dtype=torch.bool, device=rng.device)
         for columns in held_columns(latent, self.held).values():
             moving[columns] = False
         count = int(moving.sum())
         width = self.rows or count
         if not count or count % width:
             raise ValueError(f"PathLengthScore(rows={self.rows}): the {count} coordinates that move are no such rows")
-        a, b = (z[:, moving].unflatten(1, (-1, width)) for z in (z0, z1))
-        ends = z0.clone(), z0.clone()
-        for end, where in zip(ends, (t, t + self.step), strict=True):
-            end[:, moving] = between(a, b, where[:, None], self.path).flatten(1)
-        return ends
+        basis = None if within is None else within.basis.to(rng.device, torch.float64)
+        onto = None if basis is None else torch.linalg.pinv(basis) @ basis
+        for z0, z1, at in zip(*(x.split(self.batch) for x in (*draws, t)), strict=True):
+            ends = z0.double().repeat(2, 1, 1)
+            a, b = (z.double()[:, moving].unflatten(1, (-1, width)) for z in (z0, z1))
+            for end, where in zip(ends, (at, at + self.step), strict=True):
+                end[:, moving] = between(a, b, where[:, None], self.path).flatten(1)
+            if onto is not None:
+                ends[1] = ends[0] + (ends[1] - ends[0]) @ onto
+            yield ends
+
+    def _check_shape(self, shape: torch.Size) -> None:
+        if len(shape) != 3 and (self.distance == "lpips" or (self.crop, self.resize) != ("all", "none")):
+            raise ValueError(
+                f"PathLengthScore: the generator's output is {('n', *shape)}; LPIPS, crop and resize take images "
+                "(n, c, h, w), so leave them out or give such a generator"
+            )
 
     def _seen(self, images: Tensor) -> Tensor:
         """What of the images is compared."""

@@ -11,6 +11,14 @@ from orthogen.core.generator import Generator
 from orthogen.core.kinds import LatentMetric, LatentPenalty
 from orthogen.core.maps import along, probe
 from orthogen.core.score import Score
+from orthogen.core.untouched import evaluating
+from orthogen.metrics._moves import (
+    directions_of,
+    latents,
+    refuse_not_finite,
+    refuse_seeing_each_other,
+    try_out,
+)
 
 __all__ = ["PenaltyValue"]
 
@@ -25,7 +33,8 @@ class PenaltyValue(LatentMetric):
         value = mean over z of sum over layers of w_layer * penalty(G, z)        (k probes, one z at a time)
 
     so that a ``max`` reduction is over the entries of one sample. Given directions, derivatives are taken with respect
-    to their coordinates a in G(z + a Q) at a = 0.
+    to their coordinates a in G(z + a Q) at a = 0: a longer one has larger derivatives and a longer step. The generator
+    is in evaluation mode.
 
     Attributes:
         penalty: a `LatentPenalty`, or the name of one; a field ``k`` that it has is replaced by ours.
@@ -34,9 +43,10 @@ class PenaltyValue(LatentMetric):
         samples: how many latents.
 
     Raises:
-        ValueError: fewer than two samples, a penalty that learns something, whose value says nothing untrained, or a
-            generator on batch statistics.
-        TypeError: ``penalty`` is neither a latent penalty nor the name of one.
+        ValueError: fewer than two samples, a penalty that learns something, whose value says nothing untrained,
+            directions of another width than the latent, images that are not finite, or a generator that takes
+            conditions or whose samples see each other.
+        TypeError: ``penalty`` is neither a latent penalty nor the name of one, or the generator is in half precision.
 
     Reference:
         Peebles et al., "The Hessian Penalty", ECCV 2020, equation 4 (the estimator and its variance in k).
@@ -85,22 +95,21 @@ class PenaltyValue(LatentMetric):
                 f"PenaltyValue: {name} learns a network of its own, and its value with a fresh one says nothing; "
                 "use a penalty on derivatives, such as OroJaR"
             )
-        f = probe(generator, layers=self.layers)
-        latents = generator.latent.sample(self.samples, rng=rng, device=generator.device)
-        if not f.separable(latents):
-            raise ValueError(
-                "PenaltyValue takes one sample at a time, and this generator's samples see each other "
-                "(batch statistics) or draw alike (dropout, noise); call generator.module.eval(), or fix the noise"
-            )
+        within = None if directions is None else directions_of("PenaltyValue", generator, directions)
+        z, f = latents(generator, self.samples, rng), probe(generator, layers=self.layers)
         rows: list[dict[str, float]] = []
-        for z in latents.split(1):
-            if directions is None:
-                terms = penalty.terms(f, z, rng=rng)
-            else:
-                basis = directions.basis.to(z)
-                terms = penalty.terms(along(f, z, basis), z.new_zeros(1, len(basis)), rng=rng)
-            rows.append({layer: penalty.layer_weight(layer) * float(term) for layer, term in terms.items()})
+        with evaluating(generator.module), f.session():
+            try_out("PenaltyValue", generator, f, z)
+            refuse_seeing_each_other("PenaltyValue", f, z)
+            for one in z.split(1):
+                if within is None:
+                    terms = penalty.terms(f, one, rng=rng)
+                else:
+                    basis = within.basis.to(z)
+                    terms = penalty.terms(along(f, one, basis), z.new_zeros(1, len(basis)), rng=rng)
+                rows.append({layer: penalty.layer_weight(layer) * float(term) for layer, term in terms.items()})
         values = torch.tensor([list(row.values()) for row in rows], dtype=torch.float64)  # (samples, layers)
+        refuse_not_finite("PenaltyValue", values)
         error = values.std(dim=0) * self.samples**-0.5
         return Score(
             values.sum(dim=1).mean().item(),
@@ -112,6 +121,8 @@ class PenaltyValue(LatentMetric):
                 "k": self.k,
                 "layers": list(rows[0]),
                 "reduced over": "one sample at a time",
+                "lengths": "as given",
+                "space": "z" if within is None else within.space,
             },
             parts={
                 "layers": list(rows[0]),

@@ -1,17 +1,17 @@
 """An image metric class by class, with groups of frequent and rare classes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from orthogen.core import catalogue, record
 from orthogen.core.features import Features
-from orthogen.core.kinds import ImageMetric
+from orthogen.core.kinds import ImageMetric, ImageSet
 from orthogen.core.progress import track
 from orthogen.core.score import Score
-from orthogen.metrics._by_class import OneClass, columns, mean
+from orthogen.metrics._by_class import OneClass, columns, counted, groups, listed, mean
 from orthogen.metrics._frechet import FrechetMetric
 from orthogen.metrics._sets import GIVEN, logits_of, vectors_of
 
@@ -25,8 +25,6 @@ CITATION = """\
   year      = {2018}
 }
 """
-
-GROUPS = ("tail", "medium", "head")
 
 
 @dataclass(frozen=True)
@@ -42,16 +40,20 @@ class PerClass(ImageMetric):
     refused: then the value, and its name, are those of ``instead``.
 
     For imbalanced sets the classes are grouped by how many images they have: ``tail``, ``medium`` and ``head``, each
-    with its mean, standard error and classes. The counts are those of training where ``counts`` gives them, otherwise
-    those of the reference; there are no groups where all classes fall into one. ``balanced_reference`` says whether
-    the reference has the same number of images of each class, as it should: otherwise classes differ in bias.
+    with its mean, standard error and classes. The counts are those of training where ``counts`` gives them, which
+    `with_data` fills in, otherwise those of the reference; there are no groups where all classes fall into one.
+    ``balanced_reference`` says whether the reference has the same number of images of each class, as it should:
+    otherwise classes differ in bias.
+
+    The protocol lists the classes that were averaged (a count and a hash where there are many): means over others are
+    not compared.
 
     Attributes:
         metric: an `ImageMetric`, or the name of one.
         least: images of both kinds below which a class is refused a Fréchet distance; 1000 is a class of CIFAR-10's
             test images, and about a class of ImageNet, the smallest that such distances are published for.
         instead: what a refused class gets.
-        counts: training images of each class, by label; the reference's own counts if empty.
+        counts: training images of each class, by label; the data's, or else the reference's own, if empty.
         bins: a class of at most the first number of images is tail, of at most the second medium, of more head; group
             spectral regularization's sampler has (100, 400).
 
@@ -102,6 +104,16 @@ class PerClass(ImageMetric):
         metric = self._find(self.metric)
         parts = metric.reads | (self._find(self.instead).reads if isinstance(metric, FrechetMetric) else set())
         return frozenset("vectors" if part == "moments" else part for part in parts | {"labels"})
+
+    @property
+    def may_read(self) -> frozenset[str]:  # type: ignore[override]
+        """What the metric can make use of."""
+        return self._find(self.metric).may_read - self.reads
+
+    def with_data(self, data: ImageSet) -> "PerClass":
+        """With the counts of the data's classes, all images counted, where none were given."""
+        metric, instead = (self._find(each).with_data(data) for each in (self.metric, self.instead))
+        return replace(self, metric=metric, instead=instead, counts=self.counts or counted(data))
 
     @torch.no_grad()
     def __call__(
@@ -163,7 +175,9 @@ class PerClass(ImageMetric):
                 "least": self.least,
                 "instead": record.to_json(self._find(self.instead)),
                 "reference_per_class": [min(each.real for each in kept), max(each.real for each in kept)],
-                "generated_per_class": [min(each.fake for each in kept), max(each.fake for each in kept)],
+                "classes": listed([each.label for each in kept]),
+                "counts": listed(self.counts),
+                "bins": list(self.bins),
                 "stderr": "of the mean of the classes' values, as independent",
             },
             parts={
@@ -178,21 +192,13 @@ class PerClass(ImageMetric):
                 "missing": [each.label for each in missing],
                 "missing_because": [each.why for each in missing],
                 "balanced_reference": len({each.real for each in classes}) == 1,
-                **self._groups(classes, kept),
+                **groups(classes, kept, self._counts(classes), self.bins),
             },
         )
 
-    def _groups(self, classes: Sequence[OneClass], kept: Sequence[OneClass]) -> dict[str, Any]:
-        """Mean, standard error and classes of each group; nothing where all classes fall into one."""
+    def _counts(self, classes: Sequence[OneClass]) -> dict[int, int]:
+        """The training images of each class found."""
         last = max(each.label for each in classes)
         if self.counts and last >= len(self.counts):
             raise ValueError(f"PerClass has training counts of {len(self.counts)} classes, and there is a class {last}")
-        counts = {each.label: self.counts[each.label] if self.counts else each.real for each in classes}
-        group = {label: GROUPS[sum(count > edge for edge in self.bins)] for label, count in counts.items()}
-        parts: dict[str, Any] = {}
-        for name in GROUPS if len(set(group.values())) > 1 else ():
-            parts[f"{name}_classes"] = [label for label, its in group.items() if its == name]
-            scores = [each.score for each in kept if each.score and group[each.label] == name]
-            if scores:
-                parts[name], parts[f"{name}_stderr"] = mean(scores)
-        return parts
+        return {each.label: self.counts[each.label] if self.counts else each.real for each in classes}

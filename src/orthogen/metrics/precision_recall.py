@@ -10,7 +10,7 @@ from orthogen.core.kinds import ImageMetric
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
 from orthogen.metrics._neighbors import inside
-from orthogen.metrics._resampling import HOW, split_error
+from orthogen.metrics._resampling import HOW, share, split_error
 from orthogen.metrics._sets import GIVEN, vectors_of
 
 __all__ = ["PrecisionRecall"]
@@ -25,6 +25,14 @@ CITATION = """\
 """
 
 
+def _least(precision: float, made: int, recall: float, real: int) -> Float[Tensor, "3"]:
+    """Binomial errors of both shares, and of their harmonic mean by its derivatives."""
+    shares = torch.tensor([precision, recall], dtype=torch.float64), torch.tensor([made, real])
+    smoothed, errors = share(*shares)
+    slopes = 2 * (smoothed.flip(0) / smoothed.sum()).square()
+    return torch.cat([errors, (slopes * errors).norm()[None]])
+
+
 @dataclass(frozen=True)
 class PrecisionRecall(ImageMetric):
     """How much of what is generated looks real (precision), and how much of what is real is generated (recall).
@@ -36,7 +44,9 @@ class PrecisionRecall(ImageMetric):
     where an image's ball reaches to its k-th nearest neighbor within its own set. Vectors on the border lie outside,
     which matters only where images repeat. Both depend on the number of images: the balls shrink as it grows.
 
-    Standard errors are over samples of both sets, balls included: a binomial error would take the balls for given.
+    Standard errors are over samples of both sets, balls included: a binomial error would take the balls for given. It
+    is the least that is stated, so that shares of 0 and 1, which show no spread, are not taken for certain; where the
+    sets hardly touch it can still be half of what it should be.
 
     Attributes:
         k: which neighbor.
@@ -76,7 +86,10 @@ class PrecisionRecall(ImageMetric):
         """Their harmonic mean; ``rng`` cuts the sets for the standard errors."""
         x, y = vectors_of("PrecisionRecall", real, fake, least=self.k + 1)
         precision, recall, value = self._values(x, y).tolist()
-        errors = split_error(self._values, x, y, least=self.k + 1, rng=rng)
+        spread = split_error(self._values, x, y, least=self.k + 1, rng=rng)
+        errors = (
+            [None] * 3 if spread is None else spread.cpu().maximum(_least(precision, len(y), recall, len(x))).tolist()
+        )
         return Score(
             value,
             stderr=errors[2],

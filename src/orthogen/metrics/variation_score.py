@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from orthogen.core.score import Score
 from orthogen.core.shapes import Float, Int
 from orthogen.metrics._pairs import Pairs
 from orthogen.metrics._predictor import Input
-from orthogen.metrics._training import Precision, Readout, Run, Training, accuracy, split
+from orthogen.metrics._training import APART, Precision, Run, Training, accuracy, split
 
 __all__ = ["Pairs", "VariationScore"]
 
@@ -30,14 +30,25 @@ CITATION = """\
 """
 
 DEAD = 0.5  # gray levels of 255, on the mean over pixels and pairs
+VALUES = 1 << 22  # of images compared at a time
+
+Shown = Literal["best", "last", "cosine", "both"]
 
 
 def visible_change(pairs: Pairs) -> Float[Tensor, "k"]:
     """Mean absolute difference of two images in gray levels, by class; NaN for a class without pairs."""
     total, labels = torch.zeros(pairs.classes, dtype=torch.float64), pairs.labels.cpu()
-    for a, b, label in zip(pairs.first.split(256), pairs.second.split(256), labels.split(256), strict=True):
-        total.index_add_(0, label, (a.int() - b.int()).abs().double().mean(dim=(1, 2, 3)).cpu())
+    few = max(1, VALUES // pairs.first[0].numel())
+    for a, b, label in zip(*(x.split(few) for x in (pairs.first, pairs.second, labels)), strict=True):
+        apart = torch.maximum(a, b).sub_(torch.minimum(a, b))  # |a - b| in eight bits
+        total.index_add_(0, label, apart.float().mean(dim=(1, 2, 3)).double().cpu())
     return total / torch.bincount(labels, minlength=pairs.classes)
+
+
+def _error(each: Float[Tensor, "k"], n: int) -> float | None:
+    """The standard error of the mean accuracy of predictors, in percent, that share n test pairs; None for one."""
+    value = each.mean().item()
+    return math.sqrt(each.var().item() / len(each) + value * (100 - value) / n) if len(each) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -49,23 +60,26 @@ class VariationScore(LatentMetric):
     Q is trained on a small share of the pairs and tested on the others; the easier the latent's effects are told apart,
     the fewer pairs it needs. Chance is 100 / classes. Where a coordinate changes by little the images are almost the
     same, so that a perfect generator stays below 100, and dimensions without effect bound the score: their share and
-    the confusion matrix are among the parts. Along directions q the component of z along q is that of another latent,
-    z' = z + ((z2 - z).q / q.q) q, and the classes are the directions. Noise inside the generator is the same in a pair.
+    the confusion matrix are among the parts. Along directions, brought to length 1 as q, the component of z is that of
+    another latent, z' = z + ((z2 - z).q) q, and the classes are the directions. The generator is in evaluation mode,
+    and noise inside it is the same in a pair.
 
     The published scores belong to different protocols and cannot be compared with each other:
 
-    ===========================  =========  ===============  ==========  ===============  =======  ======  ============
-    system                       dims       pairs            ``input``   ``train_share``  ``lr``   epochs  other fields
-    ===========================  =========  ===============  ==========  ===============  =======  ======  ============
-    VP-GAN, CelebA (default)     30         10,000, U[-2,2]  difference  0.1              0.01     200
-    VP-GAN, defaults in code                                 concat      0.5              0.01     60
-    OroJaR, dSprites             6          10,000, U[-2,2]  difference  0.01             0.0005   300
-    OroJaR, ProGAN               12, 3      10,000, U[-2,2]  concat      0.1              0.0005   300
-    EigenGAN, 128 and 256 px     30, 36     10,000, U[-4,4]  not stated  not stated
-    Householder GAN, StyleGAN2   60 in W    10,000           not stated  not stated                        ``step=5``
-    ===========================  =========  ===============  ==========  ===============  =======  ======  ============
+    ==========================  =======  =========  ==========  ===============  ======  ==========  ============
+    system                      dims     ``prior``  ``input``   ``train_share``  ``lr``  ``epochs``  other fields
+    ==========================  =======  =========  ==========  ===============  ======  ==========  ============
+    VP-GAN, CelebA (default)    30       (-2, 2)    difference  0.1              0.01    200
+    VP-GAN, defaults in code                        concat      0.5              0.01    60
+    OroJaR, dSprites            6        (-2, 2)    difference  0.01             0.0005  300
+    OroJaR, ProGAN              12, 3    (-2, 2)    concat      0.1              0.0005  300
+    EigenGAN, 128 and 256 px    30, 36   (-4, 4)    not stated  not stated
+    Householder GAN, StyleGAN2  60 in W             not stated  not stated                           ``step=5``
+    ==========================  =======  =========  ==========  ===============  ======  ==========  ============
 
-    Where it is stated they have Adam, batches of 32, one predictor on an unseeded split and the ``best`` readout.
+    Where it is stated they have 10,000 pairs, Adam, batches of 32, one predictor on an unseeded split and the ``best``
+    readout. Their scripts draw latents of U[low, high] as in the table whatever the generator was trained on; here that
+    is asked for by ``prior``, and the default is the generator's own.
     Pairs went through files: JPEG of quality 75 (``jpeg_quality=75``), of 95, or PNG. ``best`` selects among all epochs
     by accuracy on the test set itself: 1 to 5 points above ``cosine``, which selects nothing, tests once, and is faster
     by that. The ``last`` epoch at constant rate scatters by 10 points.
@@ -84,17 +98,20 @@ class VariationScore(LatentMetric):
         input: whether the predictor sees the ``difference`` of the images or both (``concat``, in their channels).
         predictors: how many, each with its own split, initialization and order on the same pairs.
         readout: ``best``: highest test accuracy of all epochs, at constant rate; ``last``: that of the last one;
-            ``cosine``: that of the last one with a rate that falls to 0.
+            ``cosine``: that of the last one with a rate that falls to 0; ``both``: the score of ``best``, with that of
+            ``cosine`` among the parts, from as many predictors more.
         eval_every: epochs between two tests for ``best``.
         precision: ``auto`` is bfloat16 where the processor has it and, on 512 test pairs, is within half a point of
             float32; else float32.
         step: how far z' is moved along its direction, in units of the latent; None takes the component from another
             draw of the latent.
+        prior: draw latents of U[low, high], whatever the generator's own are; None takes its own.
         jpeg_quality: send the images through JPEG first, as the released files do; None leaves them as they are.
 
     Raises:
         ValueError: a field is out of range; too few pairs; pairs of a single class; images that are not finite;
-            directions of another width than the latent.
+            directions of another width than the latent; a generator that takes conditions.
+        TypeError: a generator in half precision.
 
     Reference:
         X. Zhu, C. Xu, D. Tao, "Learning Disentangled Representations with Latent Variation Predictability", ECCV 2020
@@ -119,22 +136,26 @@ class VariationScore(LatentMetric):
     batch: int = 32
     input: Input = "difference"
     predictors: int = 3
-    readout: Readout = "best"
+    readout: Shown = "best"
     eval_every: int = 1
     precision: Precision = "auto"
     step: float | None = None
+    prior: tuple[float, float] | None = None
     jpeg_quality: int | None = None
 
     def __post_init__(self) -> None:
         check_choices(self)
-        counts = (self.pairs, self.epochs, self.predictors, self.eval_every)
-        if min(counts) < 1 or self.batch < 2 or not 0 < self.train_share < 1 or not self.lr > 0:
-            raise ValueError(
-                f"{self}: pairs, epochs, predictors and eval_every are at least 1, batch 2; lr is positive and "
-                "train_share between 0 and 1"
-            )
+        for name, least in {"pairs": 1, "epochs": 1, "predictors": 1, "eval_every": 1, "batch": 2}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"VariationScore({name}={getattr(self, name)}): give at least {least}")
+        if not 0 < self.train_share < 1:
+            raise ValueError(f"VariationScore(train_share={self.train_share}): give a share between 0 and 1")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"VariationScore(lr={self.lr}): give a positive learning rate, such as 0.01")
         if self.step is not None and not (math.isfinite(self.step) and self.step != 0):
             raise ValueError(f"VariationScore(step={self.step}): give a length other than 0, or None to redraw")
+        if self.prior is not None and not (self.prior[0] < self.prior[1] and all(map(math.isfinite, self.prior))):
+            raise ValueError(f"VariationScore(prior={self.prior}): give (low, high), or None for the generator's own")
         if self.jpeg_quality is not None and not 1 <= self.jpeg_quality <= 100:
             raise ValueError(f"VariationScore(jpeg_quality={self.jpeg_quality}): give 1 to 100, or None for no JPEG")
 
@@ -143,27 +164,30 @@ class VariationScore(LatentMetric):
     ) -> Score:
         """The score on fresh pairs."""
         rng = private() if rng is None else rng
-        drawn = Pairs.draw(generator, self.pairs, directions, step=self.step, rng=rng)
+        drawn = Pairs.draw(generator, self.pairs, directions, step=self.step, prior=self.prior, rng=rng)
         names = [str(i) for i in range(drawn.classes)] if directions is None else list(directions.names)
         score = self._score(drawn, names, rng)
+        latent = generator.latent
         about = {
             "space": "z" if directions is None else directions.space,
             "change": "redrawn from the prior" if self.step is None else f"moved by {self.step:g}",
-            "prior": [type(generator.latent).__name__, *generator.latent.span],
+            "lengths": "unit",
+            "prior": [type(latent).__name__, *latent.span] if self.prior is None else ["Uniform", *self.prior],
         }
         return replace(score, protocol={**score.protocol, **about})
 
     def of(self, pairs: Pairs, *, rng: torch.Generator | None = None) -> Score:
-        """The score of given pairs, on their device; ``pairs`` and ``step`` of this value do not matter then."""
+        """The score of given pairs, on their device; ``pairs``, ``step`` and ``prior`` do not matter then."""
         return self._score(pairs, [str(i) for i in range(pairs.classes)], private() if rng is None else rng)
 
     def _score(self, pairs: Pairs, names: list[str], rng: torch.Generator) -> Score:
         self._check(pairs)
         if self.jpeg_quality is not None:
             pairs = pairs.as_jpeg(self.jpeg_quality)
-        training = Training(**{field.name: getattr(self, field.name) for field in fields(Training)})
+        settings = {field.name: getattr(self, field.name) for field in fields(Training)}
+        training = Training(**(settings | ({"readout": "best"} if self.readout == "both" else {})))
         seeds = torch.randint(2**62, (self.predictors,), generator=rng, device=rng.device).tolist()
-        runs, precision = training.runs(pairs, seeds)
+        runs, fell_back = training.runs(pairs, seeds)
         read = [max(run.counts, key=accuracy) for run in runs]  # there is one alone unless the readout is best
         each = torch.tensor([accuracy(counts) for counts in read], dtype=torch.float64)
         value, n = each.mean().item(), len(runs[0].test)
@@ -172,7 +196,7 @@ class VariationScore(LatentMetric):
         chance, k = 100 / len(varied), len(runs)
         return Score(
             value,
-            stderr=math.sqrt(each.var().item() / k + value * (100 - value) / n) if k > 1 else None,
+            stderr=_error(each, n),
             n=n,
             name="VP score",
             protocol={
@@ -182,15 +206,15 @@ class VariationScore(LatentMetric):
                 "classes": len(varied),
                 "chance": round(chance, 4),
                 **asdict(training),
-                "eval_every": self.eval_every if self.readout == "best" else None,
-                "selection": "on the test set" if self.readout == "best" else "none",
-                "precision": precision,
+                "eval_every": self.eval_every if training.readout == "best" else None,
+                "selection": "on the test set" if training.readout == "best" else "none",
+                "arithmetic": training.arithmetic(pairs.first.device),
                 "jpeg_quality": self.jpeg_quality,
                 "predictors": k,
                 "stderr": "over predictors (split, initialization, order) on the same pairs, and binomial over pairs",
             },
             parts={
-                "note": self._note(chance, sum(change[i] < DEAD for i in varied), len(varied)),
+                "note": self._note(chance, sum(change[i] < DEAD for i in varied), len(varied), fell_back),
                 "directions": names,
                 "chance": chance,
                 **self._confusion(torch.stack(read).sum(dim=0)),
@@ -198,7 +222,8 @@ class VariationScore(LatentMetric):
                 "dead": [names[i] for i in varied if change[i] < DEAD],
                 "dead_share": sum(change[i] < DEAD for i in varied) / len(varied),
                 "predictors": each.tolist(),
-                **(self._curves(runs) if self.readout == "best" else {}),
+                **(self._curves(runs) if training.readout == "best" else {}),
+                **(self._cosine(training, pairs, seeds) if self.readout == "both" else {}),
             },
         )
 
@@ -214,9 +239,10 @@ class VariationScore(LatentMetric):
             )
 
     @staticmethod
-    def _note(chance: float, dead: int, classes: int) -> str:
+    def _note(chance: float, dead: int, classes: int, fell_back: bool) -> str:
         idle = f"; {dead} of {classes} dimensions change nothing one could see" if dead else ""
-        return f"chance is {chance:.3g} %{idle}"
+        plain = f"; in float32, since bfloat16 was off by more than {APART} points" if fell_back else ""
+        return f"chance is {chance:.3g} %{idle}{plain}"
 
     @staticmethod
     def _confusion(table: Int[Tensor, "k k"]) -> dict[str, Any]:
@@ -234,3 +260,9 @@ class VariationScore(LatentMetric):
             "best_epoch": [run.epochs[curve.index(max(curve))] for run, curve in zip(runs, curves, strict=True)],
             "curves": curves,
         }
+
+    @staticmethod
+    def _cosine(training: Training, pairs: Pairs, seeds: list[int]) -> dict[str, Any]:
+        runs, _ = replace(training, readout="cosine").runs(pairs, seeds)
+        each = torch.tensor([accuracy(run.counts[-1]) for run in runs], dtype=torch.float64)
+        return {"cosine": each.mean().item(), "cosine_stderr": _error(each, len(runs[0].test))}

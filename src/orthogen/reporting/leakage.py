@@ -39,10 +39,9 @@ def _brief(name: str) -> str:
     return name if len(name) <= _LONG else name[: _LONG - 1] + "…"
 
 
-def _shown(parts: dict[str, Any], rows: int) -> list[int]:
-    """The directions that get a row, in their order: those that change most where there are too many."""
-    total = np.array(parts["matrix"], dtype=float).sum(axis=1)
-    return sorted(np.argsort(-total, kind="stable")[:rows].tolist())
+def _most(total: np.ndarray, count: int) -> list[int]:
+    """The places of the ``count`` largest, in their order."""
+    return sorted(np.argsort(-total, kind="stable")[:count].tolist())
 
 
 def _heat_map(axes: Axes, matrix: np.ndarray, top: float, mains: Sequence[int | None]) -> None:
@@ -77,12 +76,14 @@ def _bars(axes: Axes, values: Sequence[float | None], errors: Sequence[float | N
     axes.set_title("leakage", fontsize=9.0, loc="left", pad=6, color=_FAINT)
 
 
-def leakage_picture(score: Score, *, rows: int = 40) -> bytes:
+def leakage_picture(score: Score, *, rows: int = 40, columns: int = 40) -> bytes:
     """A PNG of a `Leakage` score: a row per direction, a column per factor or class, the main one framed.
 
     Args:
         score: made by `orthogen.metrics.leakage.Leakage`, or read back from its JSON.
         rows: most directions to show; those that change most, where there are more.
+        columns: most factors or classes to show; where there are more, the main ones of these directions come first,
+            then those that change most.
 
     Raises:
         ValueError: the score is of another kind.
@@ -95,15 +96,23 @@ def leakage_picture(score: Score, *, rows: int = 40) -> bytes:
     """
     parts = dict(score.parts)
     kind = next((kind for kind in ("factors", "classes") if kind in parts), None)
-    if kind is None or "matrix" not in parts or rows < 1:
-        raise ValueError(f"leakage_picture was given {score}, rows={rows}; it draws what Leakage measured, of 1 row up")
-    names, shown = [str(name) for name in parts[kind]], _shown(parts, rows)
-    matrix = np.array(parts["matrix"], dtype=float)[shown]
-    heads = [_brief(name) for name in names]
+    if kind is None or "matrix" not in parts or min(rows, columns) < 1:
+        raise ValueError(
+            f"leakage_picture was given {score}, rows={rows}, columns={columns}; it draws what Leakage measured, of 1 "
+            "row and column up"
+        )
+    whole, names = np.array(parts["matrix"], dtype=float), [str(name) for name in parts[kind]]
+    shown = _most(whole.sum(axis=1), rows)
+    main = [None if parts["main"][i] is None else names.index(parts["main"][i]) for i in shown]
+    first = np.isin(np.arange(len(names)), [i for i in main if i is not None])
+    change = whole[shown].sum(axis=0)
+    seen = _most(change + first * (1 + change.max()), columns)
+    matrix = whole[np.ix_(shown, seen)]
+    heads = [_brief(names[i]) for i in seen]
     tilted = max(map(len, heads)) > 8
-    mains = [names.index(main) if main is not None else None for main in (parts["main"][i] for i in shown)]
+    mains = [seen.index(i) if i in seen else None for i in main]
 
-    width, height = _CELL[0] * len(names), _CELL[1] * len(shown)
+    width, height = _CELL[0] * len(seen), _CELL[1] * len(shown)
     with rc_context(_STYLE):
         size = (max(6.0, width + 3.4), height + (1.9 if tilted else 1.25))
         figure = Figure(figsize=size, layout="constrained", dpi=160)
@@ -113,14 +122,15 @@ def leakage_picture(score: Score, *, rows: int = 40) -> bytes:
         _bars(right, *([parts[key][i] for i in shown] for key in ("leakage", "leakage_stderr")))
         turn = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if tilted else {}
         left.xaxis.tick_top()
-        left.set_xticks(range(len(names)), heads, **turn)
+        left.set_xticks(range(len(seen)), heads, **turn)
         left.set_yticks(range(len(shown)), [_brief(str(parts["directions"][i])) for i in shown])
-        for label, main in zip(left.get_yticklabels(), mains, strict=True):
-            label.set_color(_FAINT if main is None else _INK)
+        for label, index in zip(left.get_yticklabels(), main, strict=True):
+            label.set_color(_FAINT if index is None else _INK)
         left.set_ylabel("direction", color=_FAINT, labelpad=8)
         figure.suptitle(f"{score}\n", x=0.012, ha="left", fontsize=11.0, fontweight="bold")
         what = "share of images in which it changes" if kind == "factors" else "mean change of its probability"
-        cut = f"; {len(shown)} of {len(parts['matrix'])} directions" if len(shown) < len(parts["matrix"]) else ""
+        counts = {"directions": (len(shown), len(whole)), kind: (len(seen), len(names))}
+        cut = "".join(f"; {few} of {every} {each}" for each, (few, every) in counts.items() if few < every)
         legend = f"{kind}: {what}{cut}; framed: the direction's main one"
         figure.supxlabel(legend, x=0.012, ha="left", fontsize=8.5, color=_FAINT)
         buffer = io.BytesIO()
