@@ -12,6 +12,7 @@ import argparse
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -24,27 +25,28 @@ from orthogen.core.kinds import Eye
 from orthogen.evaluation.images import see_generated
 
 MIB = 2**20
-UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 
 
-def peak() -> int:
-    """The most memory that this process has held, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
+def held() -> int:
+    """The memory that this process holds now, in bytes (Linux)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def growth(n: int) -> int:
-    """How much more memory is held while ``n`` images are generated and seen, in bytes."""
+    """How much more memory is held, at most, while ``n`` images are generated and seen, in bytes."""
     torch.manual_seed(0)
     generator = og.adapt(nn.Sequential(nn.Linear(8, 3 * 16 * 16), nn.Unflatten(1, (3, 16, 16))), og.Normal(8))
     project = nn.Linear(3 * 16 * 16, 2048)
+    seen: list[int] = []
 
     @torch.no_grad()
     def see(images: Tensor) -> tuple[Tensor, None]:
+        seen.append(held())
         return project(images.flatten(1).float() / 255), None
 
-    before = peak()
+    before = held()
     see_generated(generator, Eye(see, {"name": "random projection"}), {"moments"}, n=n, batch=256)
-    return peak() - before
+    return max(*seen, held()) - before
 
 
 def memory(quick: bool) -> None:
