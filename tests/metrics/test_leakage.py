@@ -244,3 +244,13 @@ def test_the_length_of_a_direction_does_not_matter_and_blocks_have_spans(rng):
     ]
     assert scores[0].parts == scores[1].parts
     assert scores[0].protocol["points"] == {"a": [-2.0, -1.0, 0.0, 1.0, 2.0], "b": [-1.0, -0.5, 0.0, 0.5, 1.0]}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_classes_that_change_alike_the_first_is_the_main_one(seed):
+    G = og.adapt(torch.nn.Identity(), og.Normal(2), call=lambda m, z: z[:, None, None, :])
+
+    def classifier(images):
+        return torch.stack([9 * images[:, 0, 0, 0], 0 * images[:, 0, 0, 0]], dim=1)
+
+    assert Leakage(classifier, samples=50)(G, rng=torch.Generator().manual_seed(seed)).parts["main"] == ["0", None]

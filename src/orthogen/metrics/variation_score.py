@@ -124,7 +124,8 @@ class VariationScore(LatentMetric):
         >>> from orthogen.core.latent import Uniform
         >>> half = torch.arange(8).div(4, rounding_mode="floor")
         >>> G = adapt(torch.nn.Identity(), Uniform(2), call=lambda m, z: z[:, half].reshape(-1, 1, 1, 8).tile(8, 1))
-        >>> score = VariationScore(pairs=300, epochs=12, lr=0.001, train_share=0.5, predictors=2, readout="cosine")(G)
+        >>> quick = VariationScore(pairs=300, epochs=12, lr=0.001, train_share=0.5, predictors=2, readout="cosine")
+        >>> score = quick(G, rng=torch.Generator().manual_seed(0))
         >>> score.value > 90, score.parts["chance"], score.parts["dead"]
         (True, 50.0, [])
     """
