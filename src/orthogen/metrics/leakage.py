@@ -142,7 +142,7 @@ class Leakage(LatentMetric):
         totals = torch.stack([change.total(each) for each in changes.unbind(dim=1)], dim=1)  # (samples, directions)
         matrix, total = changes.mean(dim=0), totals.mean(dim=0)
         live = total > self.least
-        main = (matrix >= matrix.amax(dim=1, keepdim=True) - ROUNDING).int().argmax(dim=1)  # of equal ones the first
+        main = (matrix >= (1 - 1e-6) * matrix.amax(dim=1, keepdim=True)).int().argmax(dim=1)  # of equal ones the first
         most = changes.gather(2, main.expand(self.samples, -1)[:, :, None])[:, :, 0]
         share = most.mean(dim=0) / total.clamp_min(1e-12)
         influence = (share * totals - most) / total.clamp_min(1e-12)  # of each latent on 1 - share
