@@ -199,3 +199,12 @@ def test_what_was_measured_before_a_mistake_is_kept(tmp_path, monkeypatch):
     (run / "scores.json").write_text("{")
     with pytest.raises(ValueError, match="no file of scores"):  # before anything is measured
         measure(run, ["Mig"], data=Bars(), n=10**9, quiet=True)
+
+
+def test_what_somebody_else_measures_meanwhile_is_not_lost(tmp_path):
+    first, theirs, a, b = (og.Score(1.0, 0.1, 10, name) for name in ("first", "theirs", "a", "b"))
+    files.merge(tmp_path, [first])
+    for score in (b, theirs, a):
+        files.merge(tmp_path, [score])
+    files.merge(tmp_path, [a, b], before=[first])
+    assert [score.name for score in files.read(tmp_path)] == ["first", "theirs", "a", "b"]

@@ -60,20 +60,23 @@ def _key(score: Score) -> str:
     return json.dumps([score.name, plain(score.protocol), plain(score.about)], sort_keys=True)
 
 
-def merge(folder: Path, scores: Sequence[Score], onto: Sequence[Score] | None = None) -> None:
+def merge(folder: Path, scores: Sequence[Score], before: Sequence[Score] | None = None) -> None:
     """Put scores in the folder's file; one that measured the same the same way replaces the one before.
 
     Args:
         folder: where ``scores.json`` is, or will be.
         scores: what was measured.
-        onto: what to put them on; what the file holds if None.
+        before: what was there before the first of ``scores`` was put in; the others are then brought into their order.
+            What somebody else has put in meanwhile stays.
 
     Raises:
         ValueError: the file that is there is damaged.
     """
     path = folder / "scores.json"
-    if onto is None:
-        onto = read(path) if path.exists() else ()
-    kept = {_key(score): score for score in [*onto, *scores]}
-    entries = [plain({name: getattr(score, name) for name in FIELDS}) for score in kept.values()]
+    there = {_key(score): score for score in (read(path) if path.exists() else ())}
+    ours = {_key(score): score for score in scores}
+    if before is not None:
+        old = {_key(score) for score in before}
+        there = {key: score for key, score in there.items() if key in old or key not in ours}
+    entries = [plain({name: getattr(score, name) for name in FIELDS}) for score in (there | ours).values()]
     write_atomically(path, json.dumps({"scores": entries}, indent=1) + "\n")

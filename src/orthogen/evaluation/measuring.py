@@ -213,7 +213,7 @@ def measure(
                     keep(i, _with(score, {}, about))
     scores = [found[i] for i in range(len(chosen))]
     if kept is not None:
-        merge(kept, scores, onto=before)  # in the order they were asked for
+        merge(kept, scores, before)  # in the order they were asked for
     return scores
 
 
