@@ -1,4 +1,4 @@
-"""Snapshots in the layout of StyleGAN2-ADA, written with a small stand-in for the modules that its pickles name."""
+"""Snapshots in the layout of StyleGAN2-ADA and StyleGAN3, with a small stand-in for the modules that they name."""
 
 import copy
 import pickle
@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
+
+from orthogen.models.stylegan3 import StyleGan3
 
 SOURCE = "raise SystemExit('the source code in the pickle was run')"
 
@@ -56,9 +59,12 @@ class Persistent:
 
 
 NAMES = {
-    "StyleGan2Generator": "Generator",
+    "StyledGenerator": "Generator",
     "StyledConv": "SynthesisLayer",
     "ToRgb": "ToRGBLayer",
+    "FourierFeatures": "SynthesisInput",
+    "AliasFreeConv": "SynthesisLayer",
+    "AliasFreeSynthesis": "SynthesisNetwork",
     "EqualizedLinear": "FullyConnectedLayer",
 }
 
@@ -73,12 +79,13 @@ def persistent(module: nn.Module) -> Persistent:
     state["_modules"] = {name: persistent(child) for name, child in module._modules.items()}
     state |= {"_init_args": (), "_init_kwargs": EasyDict(activation="lrelu")}
     if kind == "EqualizedLinear":
-        import numpy as np
-
         gain = module.lr_multiplier
         state |= {"bias_gain": gain, "weight_gain": gain / np.sqrt(module.weight.shape[1])}
-    if kind in ("StyledConv", "ToRgb"):
+    if kind in ("StyledConv", "ToRgb", "AliasFreeConv"):
         state["conv_clamp"] = module.clamp
+    if kind == "FourierFeatures":
+        band = module.band
+        state |= {"bandwidth": np.float64(band.cutoff), "sampling_rate": band.rate, "size": np.array([band.size] * 2)}
     return Persistent(NAMES.get(kind, kind), state)
 
 
@@ -93,6 +100,27 @@ def snapshot(generator: nn.Module, **more: Any) -> dict[str, Any]:
     return dict(
         training_set_kwargs=kwargs, G=persistent(raw), D=critic, G_ema=persistent(generator), augment_pipe=None, **more
     )
+
+
+def alias_free(generator: nn.Module, model: StyleGan3, **made_with: Any) -> dict[str, Any]:
+    """What a training run of StyleGAN3 pickles; ``made_with`` is what its options differ in from the defaults."""
+    data = snapshot(generator)
+    if model.config == "r":
+        wide = {name: 2 * getattr(model, name) for name in ("channel_base", "channel_max")}
+        made_with = {**wide, "conv_kernel": 1, "use_radial_filters": True, **made_with}
+    else:
+        made_with = {"channel_base": model.channel_base, "channel_max": model.channel_max, **made_with}
+    for key in ("G", "G_ema"):
+        whole = data[key].state
+        synthesis = whole["_modules"]["synthesis"].state
+        whole["_init_kwargs"] = EasyDict(z_dim=model.dim_z, mapping_kwargs=EasyDict(num_layers=2), **made_with)
+        synthesis["_init_kwargs"] = EasyDict(w_dim=model.dim_w, img_resolution=model.resolution, **made_with)
+        for name in ("num_layers", "num_critical", "margin_size", "output_scale"):
+            synthesis[name] = getattr(model, name)
+        to_rgb = synthesis["_modules"][generator.synthesis.names[-1]]
+        to_rgb.class_name = "SynthesisLayer"
+        to_rgb.state["_buffers"] |= {"up_filter": None, "down_filter": None}
+    return data
 
 
 def pickled(value: Any, protocol: int = 4) -> bytes:

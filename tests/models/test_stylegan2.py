@@ -203,7 +203,7 @@ def test_mistakes_are_named(changes: dict, message: str) -> None:
 
 
 def test_labels_where_there_are_none_are_a_mistake() -> None:
-    with pytest.raises(ValueError, match="labels were given; this StyleGan2 has no classes"):
+    with pytest.raises(ValueError, match="labels were given; this generator has no classes"):
         SMALL.adapt(trained())(torch.zeros(1, 6), label=torch.tensor([0]))
     with pytest.raises(TypeError, match="was given Linear; give the network it built"):
         SMALL.adapt(nn.Linear(1, 1))

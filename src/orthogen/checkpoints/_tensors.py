@@ -10,11 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from orthogen.core.generator import Generator
+from orthogen.checkpoints._loaded import Loaded, with_settings
 from orthogen.core.kinds import Model
 from orthogen.core.record import from_json
 
-__all__ = ["ABOUT", "build_generator", "generator_bytes", "read_about", "read_tensors", "tensor_bytes"]
+__all__ = ["ABOUT", "fill", "generator_bytes", "read_about", "read_tensors", "recorded", "tensor_bytes"]
 
 ABOUT = "orthogen.generator"  # the metadata entry of a generator file
 
@@ -64,15 +64,84 @@ def _model(record: Mapping[str, Any], path: Path) -> Model:
         ) from error
 
 
-def build_generator(
-    record: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path, model: Model | None = None
-) -> Generator:
-    """The generator of a recorded (or given) model with these weights, in eval mode.
+def fill(
+    model: Model, tensors: Mapping[str, Tensor], path: Path, format: str, *, absent: frozenset[str] = frozenset()
+) -> Loaded:
+    """The generator of a model with these weights. The network itself takes no memory and draws nothing.
+
+    Args:
+        model: whose generator it is.
+        tensors: by the names of its state; they become the weights, and are not copied.
+        path: of the file, for messages.
+        format: of the file, in words.
+        absent: names of the state that the file may do without; the network then keeps its own.
+
+    Raises:
+        ValueError: a tensor is missing, too much, of another shape or of another kind of number.
+    """
+    kind = type(model).__name__
+    with torch.device("meta"):  # names and shapes without memory, so that no file can ask for a huge network
+        module = model.build()["generator"]
+    expected = module.state_dict()
+    for name, value in expected.items():
+        given = tensors.get(name)
+        if given is None:
+            if name in absent:
+                continue
+            raise ValueError(f"{path} lacks {name}, of shape {tuple(value.shape)}, which its {kind} has")
+        if given.shape != value.shape:
+            raise ValueError(f"{path} has {name} of shape {tuple(given.shape)}; its {kind} needs {tuple(value.shape)}")
+        if given.is_floating_point() != value.is_floating_point():
+            raise ValueError(f"{path} has {name} in {given.dtype}; its {kind} needs {value.dtype}")
+    for name in tensors:
+        if name not in expected:
+            raise ValueError(f"{path} has {_shown(name)}, which its {kind} does not have")
+    made = [name for name, value in _all_tensors(module).items() if value.is_meta and name not in tensors]
+    if made:  # what is computed when the network is built, and is not in its state
+        with torch.random.fork_rng(devices=[]):
+            own = _all_tensors(model.build()["generator"])
+    else:
+        own = {}
+    module.load_state_dict(tensors, strict=False, assign=True)
+    for name in made:
+        _put(module, name, own[name])
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return Loaded(model, module, format)
+
+
+def _all_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, those that are not saved too."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _put(module: nn.Module, name: str, value: Tensor) -> None:
+    """Set a parameter or buffer by its full name."""
+    where, _, last = name.rpartition(".")
+    home = module.get_submodule(where)
+    (home._parameters if last in home._parameters else home._buffers)[last] = value  # type: ignore[assignment]
+
+
+def _shown(name: str) -> str:
+    """A name out of a file, fit for one line."""
+    return ascii(name if len(name) <= 80 else f"{name[:77]}...")
+
+
+def recorded(
+    record: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    model: Model | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """The generator of a recorded (or given) model with these weights.
+
+    Unlike `fill` it knows nothing of the model, whose layers may share weights or be initialized by any code.
 
     Raises:
         ValueError: the model cannot be rebuilt here, or the weights are not its own.
     """
-    model = _model(record, path) if model is None else model
+    model = with_settings(_model(record, path) if model is None else model, settings or {}, path)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then overwritten
         module = model.build()["generator"]
     expected = module.state_dict()
@@ -83,4 +152,4 @@ def build_generator(
             f"the weights in {path} do not fit {model}: {len(wrong)} tensors differ, {wrong[0]} among them"
         )
     module.load_state_dict(tensors)
-    return model.adapt(module.eval())
+    return Loaded(model, module, "a file of orthogen")

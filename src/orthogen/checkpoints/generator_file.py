@@ -1,12 +1,15 @@
 """One generator in one safetensors file: its weights, and the record of the model that builds it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from torch import nn
 
-from orthogen.checkpoints._tensors import build_generator, generator_bytes, read_about, read_tensors
+from orthogen.checkpoints._loaded import Loaded
+from orthogen.checkpoints._tensors import generator_bytes, read_about, read_tensors, recorded
 from orthogen.core.files import write_atomically
-from orthogen.core.generator import Generator
 from orthogen.core.kinds import Model
 from orthogen.core.record import to_json
 
@@ -18,7 +21,9 @@ def recognizes(path: Path) -> bool:
     return path.is_file() and read_about(path) is not None
 
 
-def load(path: Path, *, ema: bool = True, model: Model | None = None) -> Generator:
+def load(
+    path: Path, *, ema: bool = True, settings: Mapping[str, Any] = MappingProxyType({}), model: Model | None = None
+) -> Loaded:
     """The generator in the file. It holds one set of weights.
 
     Raises:
@@ -28,7 +33,7 @@ def load(path: Path, *, ema: bool = True, model: Model | None = None) -> Generat
     assert about is not None, "recognizes() was asked first"
     if not ema and about.get("ema"):
         raise ValueError(f"{path} holds averaged weights only; the others are in the checkpoint folder of its run")
-    return build_generator(about["model"], read_tensors(path), path, model)
+    return recorded(about["model"], read_tensors(path), path, model, settings)
 
 
 def save_generator(path: str | Path, model: Model, module: nn.Module) -> None:

@@ -13,12 +13,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
 
 from orthogen.checkpoints._checkpoint import ABOUT_FILE, Checkpoint, checkpoints_in
-from orthogen.checkpoints._tensors import build_generator, generator_bytes, read_about, tensor_bytes
+from orthogen.checkpoints._loaded import Loaded
+from orthogen.checkpoints._tensors import generator_bytes, read_about, recorded, tensor_bytes
 from orthogen.core.generator import Generator
 from orthogen.core.kinds import Model
 from orthogen.core.record import from_json
@@ -87,10 +89,7 @@ class Run:
         Raises:
             FileNotFoundError: there is no whole checkpoint.
         """
-        checkpoint = self.newest
-        if checkpoint is None:
-            raise FileNotFoundError(f"{self.folder} has no whole checkpoint yet; train it first")
-        return _generator(checkpoint, ema, model)
+        return load(self.folder, ema=ema, model=model).generator
 
     def write_checkpoint(
         self, images: int, generator: nn.Module, training: Mapping[str, Tensor], numbers: Mapping[str, Any]
@@ -106,12 +105,12 @@ class Run:
         return Checkpoint.write(self.folder / "checkpoints", images, *content, numbers)
 
 
-def _generator(checkpoint: Checkpoint, ema: bool, model: Model | None) -> Generator:
+def _loaded(checkpoint: Checkpoint, ema: bool, model: Model | None, settings: Mapping[str, Any]) -> Loaded:
     about = read_about(checkpoint.generator)
     if about is None:
         raise ValueError(f"{checkpoint.generator} is damaged or missing; take another checkpoint")
     tensors = checkpoint.generator_tensors() if ema else checkpoint.tensors("network/generator/")
-    return build_generator(about["model"], tensors, checkpoint.path, model)
+    return recorded(about["model"], tensors, checkpoint.path, model, settings)
 
 
 def open_run(folder: str | Path) -> Run:
@@ -136,15 +135,21 @@ def recognizes(path: Path) -> bool:
     return (path / "run.json").is_file() or (path / ABOUT_FILE).is_file()
 
 
-def load(path: Path, *, ema: bool = True, model: Model | None = None) -> Generator:
+def load(
+    path: Path, *, ema: bool = True, settings: Mapping[str, Any] = MappingProxyType({}), model: Model | None = None
+) -> Loaded:
     """The generator of a run's newest whole checkpoint, or of the checkpoint given.
 
     Raises:
+        FileNotFoundError: the run has no whole checkpoint.
         ValueError: the checkpoint is damaged, or its model cannot be rebuilt here.
     """
     if not (path / ABOUT_FILE).is_file():
-        return open_run(path).generator(ema=ema, model=model)
+        checkpoint = open_run(path).newest
+        if checkpoint is None:
+            raise FileNotFoundError(f"{path} has no whole checkpoint yet; train it first")
+        return _loaded(checkpoint, ema, model, settings)
     checkpoint = Checkpoint(path)
     if fault := checkpoint.fault():
         raise ValueError(f"{path} is damaged: {fault}; take another checkpoint of the run")
-    return _generator(checkpoint, ema, model)
+    return _loaded(checkpoint, ema, model, settings)

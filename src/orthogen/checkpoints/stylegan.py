@@ -1,4 +1,4 @@
-"""Snapshots of StyleGAN2-ADA (``network-snapshot-*.pkl``) -> Generator, without running the code they carry.
+"""Snapshots of StyleGAN2-ADA and StyleGAN3 (``network-snapshot-*.pkl``), without running the code they carry.
 
 Written from the published layout: a pickled dictionary with ``G``, ``D`` and ``G_ema``, each an object of
 ``torch_utils.persistence``. Files with real weights have not been seen.
@@ -6,14 +6,15 @@ Written from the published layout: a pickled dictionary with ``G``, ``D`` and ``
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
+from orthogen.checkpoints._loaded import Loaded
 from orthogen.checkpoints._restricted import Persistent, read_pickle
-from orthogen.checkpoints._stylegan2 import stylegan2_generator
-from orthogen.core.generator import Generator
-from orthogen.core.kinds import Model
+from orthogen.checkpoints._stylegan2 import number, stylegan2
+from orthogen.checkpoints._stylegan3 import recorded, stylegan3
 
 __all__ = ["load", "recognizes"]
 
@@ -32,31 +33,32 @@ def recognizes(path: Path) -> bool:
         return b"torch_utils.persistence" in file.read(4096)
 
 
-def load(path: Path, *, ema: bool = True, model: Model | None = None) -> Generator:
+def load(path: Path, *, ema: bool = True, settings: Mapping[str, Any] = MappingProxyType({})) -> Loaded:
     """The snapshot's generator on the CPU, in float32.
 
     Args:
         path: of the snapshot.
         ema: ``G_ema``, the averaged weights; False for ``G``.
-        model: an `orthogen.StyleGan2` with the space, the noise and the truncation that are wanted, such as
-            ``StyleGan2(space="w", truncation=0.7)``; sizes are the file's.
+        settings: fields of `orthogen.StyleGan2` or `orthogen.StyleGan3` that say how to use it: space, truncation, and
+            in StyleGAN2 noise.
 
     Raises:
         ValueError: the file is damaged, names what a snapshot does not need, or holds another network.
     """
     snapshot, key = read_pickle(path), "G_ema" if ema else "G"
     if not isinstance(snapshot, dict) or not isinstance(snapshot.get(key), Persistent):
-        raise ValueError(f"{path} holds no network {key}; that is no StyleGAN2 snapshot")
+        raise ValueError(f"{path} holds no network {key}; that is no snapshot of StyleGAN2 or StyleGAN3")
     modules = dict(_modules(snapshot[key], path))
-    if "synthesis.input" in modules:
-        raise ValueError(f"{path} holds a StyleGAN3 generator, which is not read here; give a StyleGAN2 snapshot")
     tensors = dict(_tensors(modules, path))
-    settings: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     for field, module, attribute in _SETTINGS:
-        value = modules.get(module, {}).get(attribute)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            settings[field] = float(value)
-    return stylegan2_generator(tensors, path, model, **settings)
+        value = number(modules.get(module, {}).get(attribute))
+        if value is not None:
+            told[field] = value
+    if "synthesis.input" in modules:
+        told |= recorded(modules)
+        return stylegan3(tensors, path, settings, format="StyleGAN3", **told)
+    return stylegan2(tensors, path, settings, format="StyleGAN2-ADA (PyTorch)", **told)
 
 
 def _modules(root: Persistent, path: Path) -> Iterator[tuple[str, dict[Any, Any]]]:

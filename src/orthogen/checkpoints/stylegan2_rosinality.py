@@ -1,50 +1,35 @@
-"""Checkpoints of the PyTorch StyleGAN2 by rosinality (``*.pt`` with ``g_ema``) -> Generator.
+"""Checkpoints of the PyTorch StyleGAN2 by rosinality (``*.pt`` with ``g_ema``) -> generator.
 
 Written from the published names of its modules. Files with real weights have not been seen.
 """
 
 import re
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from orthogen.checkpoints._loaded import Loaded
 from orthogen.checkpoints._restricted import read_torch
-from orthogen.checkpoints._stylegan2 import stylegan2_generator
-from orthogen.core.generator import Generator
-from orthogen.core.kinds import Model
+from orthogen.checkpoints._state_dict import float_tensors
+from orthogen.checkpoints._stylegan2 import stylegan2, with_filters
+from orthogen.checkpoints._torch_names import names_all
 from orthogen.core.rng import generator
-from orthogen.layers.fir import fir
 
 __all__ = ["load", "recognizes"]
 
-_MARK = b"convs.0.conv.modulation.weight"
-_HEAD = 1 << 20  # bytes in which the names begin
 _STYLES = 10_000  # whose mean is the w_avg of a file without one
 
 
 def recognizes(path: Path) -> bool:
     """Whether this file of ``torch.save`` names a styled convolution."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    if head[:2] != b"PK":
-        return _MARK in head and head.startswith(b"\x80")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            pickles = [entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")]
-            if not pickles or pickles[0].compress_type != zipfile.ZIP_STORED:
-                return False
-            with archive.open(pickles[0]) as file:
-                return _MARK in file.read(_HEAD)
-    except (zipfile.BadZipFile, ValueError, RuntimeError, OSError, EOFError):
-        return False
+    return path.is_file() and names_all(path, b"convs.0.conv.modulation.weight")
 
 
-def load(path: Path, *, ema: bool = True, model: Model | None = None) -> Generator:
+def load(path: Path, *, ema: bool = True, settings: Mapping[str, Any] = MappingProxyType({})) -> Loaded:
     """The checkpoint's generator on the CPU, in float32.
 
     The mean style, which this format leaves out or calls ``latent_avg``, is estimated where it is not there.
@@ -52,34 +37,28 @@ def load(path: Path, *, ema: bool = True, model: Model | None = None) -> Generat
     Args:
         path: of the checkpoint.
         ema: ``g_ema``, the averaged weights; False for ``g``.
-        model: an `orthogen.StyleGan2` with the space, the noise and the truncation that are wanted; sizes are the
-            file's.
+        settings: fields of `orthogen.StyleGan2` that say how to use it: space, noise, truncation.
 
     Raises:
         ValueError: the file is damaged, names what a checkpoint does not need, or holds another network.
     """
     content, key = read_torch(path), "g_ema" if ema else "g"
-    state = content.get(key) if isinstance(content, dict) else None
-    if not isinstance(state, dict):
+    if not isinstance(content, dict) or key not in content:
         raise ValueError(f"{path} has no {key}; that is no StyleGAN2 checkpoint of rosinality's")
     tensors: dict[str, Tensor] = {}
-    for name, value in state.items():
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{path}: {key}.{str(name)[:80]!a} is a {type(value).__name__}, not a tensor")
-        official = _official(str(name))
+    for name, value in float_tensors(content[key], path, f"{key} of rosinality's StyleGAN2").items():
+        official = _official(name)
         if official is None:
-            raise ValueError(f"{path}: {key} has {str(name)[:80]!a}, which a StyleGAN2 of rosinality's has not")
+            raise ValueError(f"{path}: {key} has {name[:80]!a}, which a StyleGAN2 of rosinality's has not")
         tensors[official] = _reshaped(official, value)
-    for name in [name for name in tensors if re.fullmatch(r"synthesis\.b\d+\.conv1\.weight", name)]:
-        # there, only a layer that goes up has a filter
-        tensors[name.replace("weight", "resample_filter")] = fir()
-    tensors["synthesis.b4.resample_filter"] = fir()
-    given, bias = content.get("latent_avg"), tensors.get("mapping.fc0.bias")
-    known = isinstance(given, Tensor)
-    tensors["mapping.w_avg"] = given if known else torch.zeros(0) if bias is None else torch.zeros_like(bias)
-    loaded = stylegan2_generator(tensors, path, model)
-    if not known:
-        mapping: Any = loaded.module.mapping
+    average = content.get("latent_avg")
+    if isinstance(average, Tensor):
+        tensors["mapping.w_avg"] = average
+    else:  # until the network is there to estimate it
+        tensors["mapping.w_avg"] = torch.zeros(tensors.get("mapping.fc0.weight", torch.zeros(1)).shape[:1] or 1)
+    loaded = stylegan2(with_filters(tensors), path, settings, format="StyleGAN2 of rosinality's")
+    if not isinstance(average, Tensor):
+        mapping: Any = loaded.module.eval().mapping
         with torch.no_grad():
             z = torch.randn(_STYLES, mapping.fc0.weight.shape[1], generator=generator(0, "w_avg"))
             mapping.w_avg.copy_(mapping(z).mean(dim=0))

@@ -16,6 +16,7 @@ def modulated_conv2d(
     *,
     demodulate: bool = True,
     up: Float[Tensor, "taps taps"] | None = None,
+    pad: int | None = None,
 ) -> Float[Tensor, "batch outputs _ _"]:
     """Convolve every sample with weights of its own (Karras et al., CVPR 2020, equations 1 to 3).
 
@@ -30,6 +31,7 @@ def modulated_conv2d(
         style: s, one scale per sample and input channel.
         demodulate: whether the weights are normalized (equation 3).
         up: the filter with which the resolution is doubled, by a transposed convolution of stride 2; None to leave it.
+        pad: zeros around ``x``, where it is not upsampled; None for as many as keep its size.
 
     Example:
         >>> import torch
@@ -39,7 +41,7 @@ def modulated_conv2d(
     """
     y = x * style[:, :, None, None]
     if up is None:
-        y = F.conv2d(y, weight, padding=weight.shape[-1] // 2)
+        y = F.conv2d(y, weight, padding=weight.shape[-1] // 2 if pad is None else pad)
     else:
         y = F.conv_transpose2d(y, weight.transpose(0, 1), stride=2)
         y = filter2d(y, 4 * up, pad=1)

@@ -1,67 +1,21 @@
-"""The networks of `StyleGan2`; modules, parameters and buffers have the names of the official state dicts."""
+"""The synthesis network of `StyleGan2`; modules, parameters and buffers have the names of the official state dicts."""
 
 import math
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from orthogen.core.shapes import Float, Int
+from orthogen.core.shapes import Float
 from orthogen.layers.equalized import EqualizedLinear, scaled_leaky_relu
 from orthogen.layers.fir import fir, upsample2d
 from orthogen.layers.modulated_conv import modulated_conv2d
 
-__all__ = ["MappingNetwork", "StyleGan2Generator", "SynthesisNetwork"]
-
-_W_AVG_RATE = 0.005  # per training batch
-
-
-def _normalized(x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-    """Every row divided by its root mean square."""
-    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+__all__ = ["SynthesisNetwork"]
 
 
 def _clamped(x: Tensor, limit: float | None) -> Tensor:
     return x if limit is None else x.clamp(-limit, limit)
-
-
-class MappingNetwork(nn.Module):
-    """z, and a class where there are any, to a style w. In training mode ``w_avg`` follows the mean style."""
-
-    w_avg: Tensor
-
-    def __init__(self, dim_z: int, dim_w: int, layers: int, lr_multiplier: float, classes: int) -> None:
-        super().__init__()
-        self.layers, self.classes = layers, classes
-        if classes:
-            self.embed = EqualizedLinear(classes, dim_w)
-        width = dim_z + (dim_w if classes else 0)
-        for i in range(layers):
-            self.add_module(f"fc{i}", EqualizedLinear(width if i == 0 else dim_w, dim_w, lr_multiplier))
-        self.register_buffer("w_avg", torch.zeros(dim_w))
-
-    def forward(
-        self, z: Float[Tensor, "batch dim"], label: Int[Tensor, "batch"] | None = None
-    ) -> Float[Tensor, "batch dim_w"]:
-        """Styles, not truncated.
-
-        Raises:
-            ValueError: labels for a network without classes, or none for one with classes.
-        """
-        if (label is not None) != bool(self.classes):
-            takes = f"takes label=, one of {self.classes} classes per sample" if self.classes else "has no classes"
-            raise ValueError(f"{'no label was' if label is None else 'labels were'} given; this StyleGan2 {takes}")
-        x = _normalized(z)
-        if label is not None:
-            one_hot = F.one_hot(label, self.classes).to(x.dtype)
-            x = torch.cat([x, _normalized(self.embed(one_hot))], dim=1)
-        for i in range(self.layers):
-            x = scaled_leaky_relu(self.get_submodule(f"fc{i}")(x))
-        if self.training:
-            with torch.no_grad():
-                self.w_avg.lerp_(x.mean(dim=0).to(self.w_avg), _W_AVG_RATE)
-        return x
 
 
 class StyledConv(nn.Module):
@@ -173,31 +127,3 @@ class SynthesisNetwork(nn.Module):
             # the layer to the image and the first convolution of the next block share a style
             x, image = self.get_submodule(f"b{resolution}")(x, image, styles[:, 2 * i + 1 : 2 * i + 4])
         return image
-
-
-class StyleGan2Generator(nn.Module):
-    """The mapping network, then the synthesis network."""
-
-    def __init__(self, mapping: MappingNetwork, synthesis: SynthesisNetwork, truncation: float) -> None:
-        super().__init__()
-        self.truncation = truncation
-        self.mapping, self.synthesis = mapping, synthesis
-
-    def styles(
-        self, z: Float[Tensor, "batch dim"], label: Int[Tensor, "batch"] | None = None
-    ) -> Float[Tensor, "batch dim_w"]:
-        """Styles w, pulled towards their mean by the truncation."""
-        w = self.mapping(z, label)
-        return w if self.truncation == 1 else self.mapping.w_avg + self.truncation * (w - self.mapping.w_avg)
-
-    def draw(self, w: Float[Tensor, "batch _"]) -> Float[Tensor, "batch c h w"]:
-        """Images of styles: one for all layers (w), or one for each, side by side (w+)."""
-        dim, layers = len(self.mapping.w_avg), self.synthesis.layers
-        every = w[:, None].expand(-1, layers, -1) if w.shape[1] == dim else w.unflatten(1, (layers, dim))
-        return self.synthesis(every)
-
-    def forward(
-        self, z: Float[Tensor, "batch dim"], label: Int[Tensor, "batch"] | None = None
-    ) -> Float[Tensor, "batch c h w"]:
-        """Images, mostly in [-1, 1]."""
-        return self.draw(self.styles(z, label))

@@ -1,15 +1,15 @@
 """StyleGAN2's generator, written from the papers in plain PyTorch."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from orthogen.core.generator import Generator, adapt
+from orthogen.core.generator import Generator
 from orthogen.core.kinds import Model
 from orthogen.core.latent import Normal
-from orthogen.models._stylegan2 import MappingNetwork, StyleGan2Generator, SynthesisNetwork
-from orthogen.models._styles import Styles
+from orthogen.models._mapping import MappingNetwork, StyledGenerator, in_space
+from orthogen.models._stylegan2 import SynthesisNetwork
 
 __all__ = ["StyleGan2"]
 
@@ -24,10 +24,7 @@ CITATION = """\
 """
 
 _SPACES, _NOISES = ("z", "w", "w+"), ("const", "random", "none")
-
-
-def _draw(module: Any, w: Tensor) -> Tensor:
-    return module.draw(w)
+_RATE = 0.005  # of the mean style, per training batch
 
 
 @dataclass(frozen=True)
@@ -111,9 +108,11 @@ class StyleGan2(Model):
         """``generator``: latents ``(batch, dim_z)``, with ``label=`` where there are classes, to images."""
         sides = [2**i for i in range(2, self.resolution.bit_length())]
         widths = {side: min(self.channel_base // side, self.channel_max) for side in sides}
-        mapping = MappingNetwork(self.dim_z, self.dim_w, self.mapping_layers, self.lr_multiplier, self.classes)
+        mapping = MappingNetwork(
+            self.dim_z, self.dim_w, self.mapping_layers, self.lr_multiplier, self.classes, rate=_RATE
+        )
         synthesis = SynthesisNetwork(widths, self.channels, self.dim_w, noise=self.noise, clamp=self.clamp)
-        return {"generator": StyleGan2Generator(mapping, synthesis, self.truncation)}
+        return {"generator": StyledGenerator(mapping, synthesis, self.truncation)}
 
     def adapt(self, generator: nn.Module) -> Generator:
         """The `Generator` around a built (or loaded) network, on the latents of this model's ``space``.
@@ -121,9 +120,6 @@ class StyleGan2(Model):
         Raises:
             TypeError: another model's network.
         """
-        if not isinstance(generator, StyleGan2Generator):
+        if not isinstance(generator, StyledGenerator) or not isinstance(generator.synthesis, SynthesisNetwork):
             raise TypeError(f"StyleGan2.adapt was given {type(generator).__name__}; give the network it built")
-        if self.space == "z":
-            return adapt(generator, latent=self.latent)
-        layers = generator.synthesis.layers if self.space == "w+" else 0
-        return adapt(generator, latent=Styles(generator, self.dim_z, self.dim_w, layers), call=_draw)
+        return in_space(generator, self.space)
