@@ -14,10 +14,10 @@ from orthogen.core import catalogue
 __all__ = ["cite", "listing", "show"]
 
 TITLES = {
-    "recipes": "Recipes (orthogen train NAME)",
+    "recipes": "Recipes (orthogen train NAME; searches: orthogen discover RUN_OR_FILE NAME)",
     "regularizers": "Regularizers",
     "rules": "Step rules",
-    "discovery": "Ways to find directions",
+    "discovery": "Ways to find directions (orthogen discover RUN_OR_FILE NAME)",
     "metrics": "Metrics (orthogen measure RUN NAME)",
     "models": "Networks",
     "data": "Data",

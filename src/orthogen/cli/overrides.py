@@ -10,6 +10,7 @@ import inspect
 import io
 import itertools
 import re
+import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,11 +39,21 @@ class Leaf:
 
 
 def _about(kind: type) -> dict[str, str]:
-    """What the ``Attributes`` section of a class says about each."""
-    _, _, section = (inspect.getdoc(kind) or "").partition("Attributes:\n")
-    section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, flags=re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
+    """What the ``Attributes`` sections of a class and of those it is derived from say about each."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        _, _, section = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")
+        section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]
+        entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, flags=re.MULTILINE)
+        found |= {name: " ".join(text.split()) for name, text in entries}
+    return found
+
+
+def _typed(hint: Any) -> Any:
+    """The part of a union that words can give: a penalty or its name is here a name."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ()
+    kept = [option for option in options if not inspect.isabstract(option)]
+    return typing.Union[tuple(kept)] if str in kept and len(kept) < len(options) else hint  # noqa: UP007 (any number)
 
 
 def _children(value: Any) -> list[Leaf] | None:
@@ -56,7 +67,7 @@ def _children(value: Any) -> list[Leaf] | None:
         return []  # its constructor has other arguments than its fields
     hints, about = typing.get_type_hints(kind), _about(kind)
     fields = [field for field in dataclasses.fields(value) if field.init]
-    return [Leaf(f.name, hints[f.name], getattr(value, f.name), about.get(f.name, "")) for f in fields]
+    return [Leaf(f.name, _typed(hints[f.name]), getattr(value, f.name), about.get(f.name, "")) for f in fields]
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[Leaf]:
@@ -119,7 +130,7 @@ def override(recipe: T, arguments: Sequence[str], usage: str = "orthogen train R
         if name.startswith("--") and name not in flags and name != "--help":
             near = get_close_matches(name, flags, n=3, cutoff=0.5)
             hint = f"; nearest: {', '.join(near)}" if near else ""
-            raise ValueError(f"{name} is no field of this recipe{hint} ({usage} --help lists all)")
+            raise ValueError(f"{name} is no field of {usage.split()[-1]}{hint} ({usage} --help lists all)")
     options = [
         (f"option_{i}", Annotated[leaf.hint, tyro.conf.arg(name=leaf.path, help=leaf.about)], field(default=leaf.value))
         for i, leaf in enumerate(found)

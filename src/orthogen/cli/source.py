@@ -1,0 +1,111 @@
+"""The generator that a command line names: of a run, of a file of any system, or of a function of the user's."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+__all__ = ["beside", "generator_of", "latent_of", "settings", "shifted"]
+
+
+def settings(given: Namespace) -> dict[str, Any]:
+    """How to use a network of another system, as far as the user says."""
+    named = {name: getattr(given, name) for name in ("truncation", "space", "noise")}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def latent_of(text: str) -> Any:
+    """The latent that ``normal:100``, ``uniform:64``, ``uniform:64:-2:2`` or ``sphere:512`` names.
+
+    Raises:
+        ValueError: it is none of these.
+
+    Example:
+        >>> latent_of("normal:100"), latent_of("uniform:64:-2:2")
+        (Normal(dim=100), Uniform(dim=64, low=-2.0, high=2.0))
+    """
+    from orthogen.core.latent import Normal, Sphere, Uniform
+
+    kind, *numbers = text.split(":")
+    kinds: dict[str, tuple[Any, int]] = {"normal": (Normal, 0), "uniform": (Uniform, 2), "sphere": (Sphere, 1)}
+    try:
+        made, most = kinds[kind]
+        dim, *more = int(numbers[0]), *map(float, numbers[1:])
+        if len(more) not in (0, most):
+            raise IndexError
+    except (KeyError, IndexError, ValueError):
+        raise ValueError(
+            f"--latent {text}: give normal:100, uniform:64, uniform:64:-2:2 or sphere:512, with the width that the "
+            "generator takes"
+        ) from None
+    return made(dim, *more)
+
+
+def generator_of(given: Namespace, *, fixed: bool = True) -> Any:
+    """The generator, on the device asked for; with one class fixed where that is asked for, unless not ``fixed``.
+
+    Raises:
+        ValueError: none is named, or two are; or what the user's function makes is none.
+        FileNotFoundError: there is no such run or file.
+    """
+    from orthogen.training.distributed import pick_device
+
+    device = pick_device(given.device)
+    generator = _named(given)
+    generator.module.to(device)
+    label = vars(given).get("fix_class") if fixed else None
+    return generator if label is None else generator.of_class(label)
+
+
+def _named(given: Namespace) -> Any:
+    if (given.source is None) == (given.generator is None):
+        both = "name one of them" if given.source else "name one"
+        raise ValueError(f"a run folder or checkpoint file, or --generator FILE.py:FUNCTION: {both}")
+    if given.generator is None:
+        from orthogen.checkpoints import load
+
+        if given.latent:
+            raise ValueError(f"--latent goes with --generator; {given.source} knows its own")
+        return load(given.source, **settings(given))
+    from torch import nn
+
+    from orthogen.core import catalogue
+    from orthogen.core.generator import Generator, adapt
+
+    if unused := settings(given):
+        raise ValueError(f"--{next(iter(unused))} is for networks of other systems; set it up in {given.generator}")
+    made = catalogue.made_in_file(given.generator, "a generator")
+    if isinstance(made, Generator):
+        if given.latent:
+            raise ValueError(
+                f"{given.generator} returns an adapted generator, which has its latent; leave --latent out"
+            )
+        return made
+    if not isinstance(made, nn.Module):
+        raise ValueError(
+            f"{given.generator} returned a {type(made).__name__}; a generator is an nn.Module, or what og.adapt returns"
+        )
+    if not given.latent:
+        raise ValueError(f"{given.generator} returned a module; say what it takes: --latent normal:100")
+    return adapt(made.eval(), latent_of(given.latent))
+
+
+def shifted(given: Namespace, words: str) -> None:
+    """Where ``--generator`` names the generator, the first of the words that follow stands where a file would: move it.
+
+    Example:
+        >>> given = Namespace(source="Mig", generator="my.py:make", metrics=["Dci"])
+        >>> shifted(given, "metrics")
+        >>> given.source, given.metrics
+        (None, ['Mig', 'Dci'])
+    """
+    if given.generator is not None and given.source is not None:
+        setattr(given, words, [given.source, *getattr(given, words)])
+        given.source = None
+
+
+def beside(given: Namespace, name: str) -> Path:
+    """Where a file goes by default: into the run folder, beside the checkpoint, or here for one of the user's own."""
+    if given.source is None:
+        return Path(name)
+    path = Path(given.source)
+    return (path if path.is_dir() else path.parent) / name
