@@ -94,7 +94,7 @@ class Host:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             module = self.make().to(dtype).train(self.train)
-        G = og.adapt(module, og.Normal(4), call=self.call)
+        G = og.adapt(module, og.Normal(4), call=self.call, classes=3 * self.labelled)
 
         def probe(batch: int) -> og.LatentMap:
             f = og.probe(G, self.layers)

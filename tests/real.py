@@ -111,7 +111,7 @@ def generator(shared_data: Path, name: str) -> og.Generator:
     """One of ``dcgan_digiface_64_fp16``, ``mlpgan_mnist_28``, ``cvae_quickdraw_28`` (50 classes: ``label=``)."""
     net = _file(shared_data / "load.py").generator(name)
     if net.classes:  # whose class 0 means none
-        return og.adapt(net, og.Normal(net.nz), call=lambda m, z, label: m(z, label + 1) * 2 - 1)
+        return og.adapt(net, og.Normal(net.nz), call=lambda m, z, label: m(z, label + 1) * 2 - 1, classes=50)
     return og.adapt(net, og.Normal(net.nz), call=lambda m, z: m(z) * 2 - 1)
 
 

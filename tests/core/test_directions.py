@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
+import orthogen as og
 from orthogen.core.directions import Directions
 
 BASIS = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
@@ -70,3 +72,67 @@ def test_no_directions_file(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no\.safetensors"):
         Directions.load(tmp_path / "no.safetensors")
+
+
+# ------------------------------------------------------------------------------------------------ what they carry
+def whole():
+    return Directions(
+        BASIS,
+        strength=torch.tensor([3.0, 2.0, 1.0]),
+        names=("a", "7", "c"),
+        provenance={"method": "SeFa"},
+        deviation=torch.tensor([1.0, 0.5, 2.0]),
+        scores={"effect_size": [0.3, None, 0.1]},
+    )
+
+
+def test_scores_and_deviations_are_kept(tmp_path):
+    whole().save(tmp_path / "d.safetensors")
+    read = Directions.load(tmp_path / "d.safetensors")
+    assert read.deviation.tolist() == [1.0, 0.5, 2.0]
+    assert read.scores == {"effect_size": (0.3, None, 0.1)}
+
+
+def test_a_file_from_before_they_had_scores(tmp_path):
+    about = json.dumps({"space": "z", "names": list("abc"), "provenance": {}})
+    save_file({"basis": BASIS}, tmp_path / "d.safetensors", metadata={"orthogen.directions": about})
+    read = Directions.load(tmp_path / "d.safetensors")
+    assert (read.deviation, read.scores) == (None, {})
+
+
+def test_some_are_taken_with_all_that_is_known_of_them():
+    some = whole().take(["c", 0])
+    assert torch.equal(some.basis, BASIS[[2, 0]])
+    assert (some.names, some.strength.tolist(), some.deviation.tolist()) == (("c", "a"), [1.0, 3.0], [2.0, 1.0])
+    assert some.scores == {"effect_size": (0.1, 0.3)}
+    assert whole().take([7]).names == ("7",)  # a name comes before a number
+    assert whole().take(["1"]).names == ("7",)
+
+
+def test_new_names():
+    assert whole().renamed({"a": "pose", 2: "light"}).names == ("pose", "7", "light")
+    with pytest.raises(ValueError, match=r"^every direction has a name of its own; 'c' is not$"):
+        whole().renamed({0: "c"})
+    with pytest.raises(ValueError, match="an empty one"):
+        whole().renamed({0: ""})
+
+
+@pytest.mark.parametrize("which", [3, -1, "pose", "-1", "1.0"])
+def test_a_direction_that_is_not_there(which):
+    with pytest.raises(ValueError, match=f"^there is no direction {which}; give 0 to 2, or by name: a, 7, c$"):
+        whole().take([which])
+
+
+def test_every_column_fits_the_basis():
+    with pytest.raises(ValueError, match=r"^Directions: 1 activeness for 3 directions$"):
+        Directions(BASIS, scores={"activeness": [0.0]})
+
+
+def test_directions_of_another_generator_warn():
+    ours, other = (og.adapt(nn.Linear(5, 2), og.Normal(5)) for _ in range(2))
+    found = og.Coordinates().fit(ours)
+    assert not found.of_another(ours)
+    found.warn_if_of_another(ours)
+    assert not Directions(BASIS).of_another(other)  # of unknown origin
+    with pytest.warns(UserWarning, match="found by Coordinates in a generator with other weights; they may mean noth"):
+        found.warn_if_of_another(other)

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orthogen.core.latent import Blocks, Latent, Normal, Sphere, Uniform
+from orthogen.core.latent import Blocks, Latent, Normal, Sphere, TruncatedNormal, Uniform
 
 ALL = [Normal(5), Uniform(3, -2.0, 0.5), Sphere(16), Sphere(4, 3.0), Blocks(a=Normal(2), b=Sphere(4), c=Uniform(1))]
+ALL += [TruncatedNormal(3, 0.7)]
 
 
 def seeded(seed=0):
@@ -56,6 +57,15 @@ def test_span():
     assert Blocks(a=Uniform(1, -3.0, 0.0), b=Normal(1)).span == (-3.0, 2.0)
 
 
+@pytest.mark.parametrize("latent", ALL, ids=repr)
+def test_the_spread_along_a_direction_is_that_of_samples(latent):
+    rows = torch.randn(3, latent.dim, generator=seeded(1))
+    z = latent.sample(40_000, rng=seeded())
+    torch.testing.assert_close(latent.spread(rows), (z @ rows.T).std(dim=0), rtol=0.02, atol=0.0)
+    torch.testing.assert_close(Latent.spread(latent, rows), latent.spread(rows), rtol=0.03, atol=0.0)  # by sampling
+    assert latent.spread(rows.double()).dtype == torch.float64
+
+
 @given(st.dictionaries(st.text(min_size=1), st.integers(1, 6), min_size=1, max_size=5))
 def test_blocks_split_and_join(widths):
     latent = Blocks({name: Normal(dim) for name, dim in widths.items()})
@@ -93,6 +103,14 @@ def test_mistakes(make, says):
 def test_uniform_needs_a_range():
     with pytest.raises(ValueError, match="low"):
         Uniform(2, 1.0, 1.0)
+
+
+def test_truncation_is_within_its_bound():
+    z = TruncatedNormal(4, 0.5).sample(1000, rng=seeded())
+    assert 0.49 < z.abs().max() <= 0.5
+    assert (TruncatedNormal(2, 0.5).span, TruncatedNormal(2, 3.0).span) == ((-0.5, 0.5), (-2.0, 2.0))
+    with pytest.raises(ValueError, match="give at least one dimension and a positive bound"):
+        TruncatedNormal(2, 0.0)
 
 
 def test_a_latent_of_ones_own():

@@ -141,7 +141,7 @@ def test_networks_follow_from_the_seed_and_nothing_else_is_drawn(method):
 @EVERY
 def test_labels_and_other_precisions_are_taken(method):
     G, _ = painted(HOSTS["conditional"]).build(torch.float64)
-    found = method(steps=2, batch=4, condition="label", classes=3).fit(G, rng=rng())
+    found = method(steps=2, batch=4).fit(G, rng=rng())
     assert found.basis.dtype == torch.float32
     assert found.basis.isfinite().all()
 

@@ -10,6 +10,7 @@ from hosts import HOSTS
 from orthogen.discovery.penalty_descent import PenaltyDescent
 from orthogen.models.planted import PlantedLinear, PlantedShapes
 from traces import trace
+from vectors import vectors
 
 
 def seeded(make, seed=0):
@@ -138,6 +139,23 @@ def test_slices_have_names():
     torch.testing.assert_close(found.basis @ found.basis.T, torch.eye(4), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("name", "start"), [("goldens_mid", 40), ("church_fine", 80)])
+def test_directions_are_the_released_gram_schmidt_of_the_matrix(name, start):
+    golden = vectors("gram_schmidt")
+    G = og.adapt(nn.Linear(120, 2).double(), og.Normal(120))
+    search = PenaltyDescent(search_space=(start, start + 40)).search(G, rng=rng())
+    search.A.data = torch.from_numpy(golden[f"A_{name}"]).double()
+    expected = torch.zeros(40, 120, dtype=torch.float64)
+    expected[:, start : start + 40] = torch.from_numpy(golden[f"Q_{name}_f64"])
+    torch.testing.assert_close(search.basis().detach(), expected, atol=1e-12, rtol=0)
+
+
+def test_all_is_the_whole_latent():
+    G = og.adapt(seeded(lambda: nn.Linear(6, 5)), og.Blocks(coarse=og.Normal(2), fine=og.Normal(4)))
+    named, none = (PenaltyDescent(search_space=s, steps=2).fit(G, rng=rng()) for s in ("all", None))
+    assert torch.equal(named.basis, none.basis)
+
+
 def test_retraction_keeps_the_matrix_orthonormal():
     G = generator(torch.float32)
     kept, free = (PenaltyDescent(orthogonal=o, count=4).search(G, rng=rng()) for o in ("retract", "qr"))
@@ -256,8 +274,8 @@ def test_labels_are_drawn_or_fixed(fix_class):
         seen.append(label.clone())
         return module(z, label)
 
-    G = og.adapt(HOSTS["conditional"].build()[0].module, og.Normal(4), call=call)
-    PenaltyDescent(steps=8, batch=4, condition="label", classes=3, fix_class=fix_class).fit(G, rng=rng())
+    G = og.adapt(HOSTS["conditional"].build()[0].module, og.Normal(4), call=call, classes=3)
+    PenaltyDescent(steps=8, batch=4, fix_class=fix_class).fit(G, rng=rng())
     labels = set(torch.cat(seen).tolist())
     assert labels == ({0, 1, 2} if fix_class is None else {1})
 
@@ -266,7 +284,7 @@ def test_parts_of_a_batch_keep_their_labels():
     G, _ = HOSTS["conditional"].build(torch.float64)
     grads = []
     for micro in (None, 2):
-        method = PenaltyDescent(batch=5, micro_batch=micro, condition="label", classes=3)
+        method = PenaltyDescent(batch=5, micro_batch=micro)
         search = method.search(G, rng=rng())
         search.step()
         grads.append(search.A.grad)

@@ -97,14 +97,14 @@ class Hierarchical(nn.Module):
 
 def test_layers_that_read_parts_of_the_latent_are_stacked():
     module = seeded(Hierarchical)
-    G = og.adapt(module, og.Normal(4), call=lambda m, z, label: m(z, label))
-    found = SeFa(condition="label", classes=5).fit(G)
+    G = og.adapt(module, og.Normal(4), call=lambda m, z, label: m(z, label), classes=5)
+    found = SeFa().fit(G)
     assert found.provenance["layers"] == ["linear", "gain", "bias"]
     A = torch.zeros(12, 4)
     A[:4, :2], A[4:8, 2:], A[8:, 2:] = module.linear.weight, module.gain.weight[:, 3:], module.bias.weight[:, 3:]
     torch.testing.assert_close(gram(found), A.T @ A)
     torch.testing.assert_close(found.strength, torch.linalg.svdvals(A), atol=1e-6, rtol=1e-5)
-    only = SeFa(layers=("gain",), condition="label", classes=5, count=2).fit(G)
+    only = SeFa(layers=("gain",), count=2).fit(G)
     torch.testing.assert_close(only.strength, torch.linalg.svdvals(module.gain.weight[:, 3:]), atol=1e-6, rtol=1e-5)
 
 
@@ -216,10 +216,9 @@ def test_what_it_cannot_factorize_is_refused(module, method, message):
     assert "\n" not in str(error.value)
 
 
-def test_labels_are_described_in_full():
-    with pytest.raises(ValueError, match="name the keyword of the labels too, such as condition='label'"):
-        SeFa(fix_class=3)
-    with pytest.raises(ValueError, match="labels go from 0 to 9"):
-        SeFa(condition="label", classes=10, fix_class=10)
-    with pytest.raises(ValueError, match="give at least 1 class"):
-        SeFa(classes=0)
+def test_a_label_is_one_of_the_generators():
+    G = og.adapt(nn.Linear(4, 4), og.Normal(4))
+    with pytest.raises(ValueError, match=r"SeFa\(fix_class=3\): this generator takes no class labels"):
+        SeFa(fix_class=3).fit(G)
+    with pytest.raises(ValueError, match=r"SeFa\(fix_class=10\): this generator has the classes 0 to 9"):
+        SeFa(fix_class=10).fit(og.adapt(nn.Linear(4, 4), og.Normal(4), classes=10))

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Entry", "entries", "find", "load_file"]
+__all__ = ["Entry", "entries", "find", "load_file", "made_in_file"]
 
 FOLDERS = ("regularizers", "rules", "discovery", "metrics", "extractors", "models", "data", "augment", "recipes")
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,3 +103,35 @@ def load_file(path: str | Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def made_in_file(given: str, what: str) -> Any:
+    """What a function in a file of the user's returns when it is called without arguments.
+
+    Args:
+        given: ``"my_file.py:function"``.
+        what: it should make, for messages.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no function is named, or the file has none of that name; or the file or the function fails.
+    """
+    path, _, name = given.rpartition(":")
+    if not path.endswith(".py"):
+        raise ValueError(f"{given!r} was given; give a file and the function in it, such as my_file.py:make")
+    try:
+        make = getattr(load_file(path), name, None)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} cannot be imported: {_one_line(error)}") from error
+    if not callable(make):
+        raise ValueError(f"{path} has no function {name!r} that makes {what}")
+    try:
+        return make()
+    except Exception as error:
+        raise ValueError(f"{name}() in {path} makes no {what.partition(' ')[2]}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,12 +1,13 @@
 """A generator: a differentiable map from latents to images, with the user's module inside, untouched."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from orthogen.core.digest import digest
 from orthogen.core.latent import Latent
 from orthogen.core.shapes import Float
 
@@ -34,11 +35,15 @@ class Generator:
         module: the user's own module; layer names are those of ``dict(module.named_modules())``.
         latent: where latents come from.
         call: ``call(module, z, **conditions) -> images``; conditions have one row per sample.
+        classes: how many class labels there are, 0, ..., classes - 1; 0 for a generator that takes none.
+        condition: the keyword under which it takes them.
     """
 
     module: nn.Module
     latent: Latent
     call: Callable[..., Any] = _plain
+    classes: int = 0
+    condition: str = "label"
 
     def __call__(self, z: Float[Tensor, "batch dim"], **conditions: Tensor) -> Float[Tensor, "batch ..."]:
         """Images for latents ``z``.
@@ -65,13 +70,49 @@ class Generator:
             return tensor.device
         return torch.device("cpu")
 
+    @property
+    def digest(self) -> str:
+        """A hash of its weights and buffers, which names them wherever they are stored."""
+        return digest({**dict(self.module.named_parameters()), **dict(self.module.named_buffers())})
+
+    def of_class(self, label: int) -> "Generator":
+        """The same generator with one class label for all samples, which then takes none.
+
+        Raises:
+            ValueError: it takes no labels, or not this one.
+
+        Example:
+            >>> from orthogen.core.latent import Normal
+            >>> shift = lambda m, z, *, label: z + label[:, None]
+            >>> G = adapt(nn.Identity(), Normal(2), call=shift, classes=10)
+            >>> G.of_class(3)(torch.zeros(1, 2))
+            tensor([[3., 3.]])
+        """
+        if not self.classes:
+            raise ValueError(f"class {label} was asked for, and this generator takes no class labels; leave it out")
+        if not 0 <= label < self.classes:
+            raise ValueError(f"class {label} was asked for; this generator has the classes 0 to {self.classes - 1}")
+        call, condition = self.call, self.condition
+
+        def of_that_class(module: nn.Module, z: Tensor, **conditions: Tensor) -> Any:
+            labels = torch.full((len(z),), label, device=z.device)
+            return call(module, z, **{condition: labels, **conditions})
+
+        return replace(self, call=of_that_class, classes=0)
+
     @torch.no_grad()
     def sample(self, n: int, *, rng: torch.Generator | None = None, **conditions: Tensor) -> Float[Tensor, "n ..."]:
         """Images of ``n`` fresh latents, without gradients, in the module's current mode."""
         return self(self.latent.sample(n, rng=rng, device=self.device), **conditions)
 
 
-def adapt(module: nn.Module, latent: Latent, call: Callable[..., Any] = _plain) -> Generator:
+def adapt(
+    module: nn.Module,
+    latent: Latent,
+    call: Callable[..., Any] = _plain,
+    classes: int = 0,
+    condition: str = "label",
+) -> Generator:
     """A `Generator` around any module, which stays as it is.
 
     Args:
@@ -79,9 +120,12 @@ def adapt(module: nn.Module, latent: Latent, call: Callable[..., Any] = _plain) 
         latent: its latent space, such as ``Normal(128)``.
         call: how to call it where ``module(z, **conditions)`` is not right. It may see any number of samples; whatever
             has one row per sample must come through ``conditions`` (see `orthogen.given`), not through a closure.
+        classes: how many class labels it takes, if any; what draws images can then draw labels, or fix one.
+        condition: the keyword under which ``call`` takes them, int64, one per sample.
 
     Raises:
         TypeError: ``module`` is no ``nn.Module`` or ``latent`` no `Latent`.
+        ValueError: ``classes`` is negative.
 
     Example:
         >>> from orthogen.core.latent import Normal
@@ -94,4 +138,6 @@ def adapt(module: nn.Module, latent: Latent, call: Callable[..., Any] = _plain) 
         raise TypeError(f"adapt was given a {type(module).__name__}; it takes an nn.Module (wrap a function in one)")
     if not isinstance(latent, Latent):
         raise TypeError(f"adapt was given latent={latent!r}; it takes a Latent such as og.Normal(128)")
-    return Generator(module, latent, call)
+    if classes < 0:
+        raise ValueError(f"adapt was given classes={classes}; give how many there are, 0 for none")
+    return Generator(module, latent, call, classes, condition)

@@ -255,10 +255,12 @@ class Model(ABC):
     Attributes:
         latent: where latents of the generator come from.
         bounded: whether images end within [-1, 1], as behind a tanh; those of others are cut off when they are shown.
+        classes: how many class labels the generator takes, as ``label=``; 0 for none.
     """
 
     latent: Latent
     bounded: ClassVar[bool] = True
+    classes: int = 0
 
     @abstractmethod
     def build(self) -> dict[str, nn.Module]:
@@ -269,7 +271,7 @@ class Model(ABC):
 
     def adapt(self, generator: nn.Module) -> Generator:
         """The `Generator` around a built (or loaded) generator network."""
-        return adapt(generator, latent=self.latent)
+        return adapt(generator, latent=self.latent, classes=self.classes)
 
 
 class ImageSet(ABC):

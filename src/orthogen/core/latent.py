@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from orthogen.core.rng import private
+from orthogen.core.rng import generator, private
 from orthogen.core.shapes import Float
 
-__all__ = ["Blocks", "Latent", "Normal", "Sphere", "Uniform"]
+__all__ = ["Blocks", "Latent", "Normal", "Sphere", "TruncatedNormal", "Uniform"]
 
 
 class Latent(ABC):
@@ -31,6 +31,11 @@ class Latent(ABC):
     def span(self) -> tuple[float, float]:
         """The range a traversal of one coordinate covers by default."""
 
+    def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:
+        """The standard deviation of z . q for each row q; estimated from 10,000 samples where no formula is known."""
+        z = self.draw(_SPREAD, generator(0, "spread"))
+        return (z.to(rows) @ rows.mT).std(dim=0)
+
     def sample(
         self, n: int, *, rng: torch.Generator | None = None, device: torch.device | str | None = None
     ) -> Float[Tensor, "n dim"]:
@@ -39,6 +44,9 @@ class Latent(ABC):
         Samples are drawn on the generator's device, so that one seed gives one sequence on every machine.
         """
         return self.draw(n, private() if rng is None else rng).to(device)
+
+
+_SPREAD = 10_000
 
 
 def _positive(name: str, dim: int) -> None:
@@ -64,10 +72,66 @@ class Normal(Latent):
         """``n`` standard normal samples."""
         return torch.randn(n, self.dim, generator=rng, device=rng.device)
 
+    def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:
+        """|q|."""
+        return rows.norm(dim=1)
+
     @property
     def span(self) -> tuple[float, float]:
         """Two standard deviations to either side."""
         return (-2.0, 2.0)
+
+
+@dataclass(frozen=True)
+class TruncatedNormal(Latent):
+    """Standard normal latents under the condition that no component is beyond a bound.
+
+        z_i = Φ^-1(u_i),   u_i ~ U(Φ(-bound), Φ(bound)),   Φ = the normal distribution function
+
+    Drawing again whatever falls outside, as the paper says it, gives the same distribution.
+
+    Attributes:
+        dim: how many components.
+        bound: largest absolute value.
+
+    Raises:
+        ValueError: there is no dimension, or the bound is not positive.
+
+    Reference:
+        A. Brock, J. Donahue, K. Simonyan, "Large Scale GAN Training for High Fidelity Natural Image Synthesis",
+        ICLR 2019, section 3.1.
+
+    Example:
+        >>> z = TruncatedNormal(3, bound=0.5).sample(100, rng=torch.Generator().manual_seed(0))
+        >>> bool((z.abs() <= 0.5).all()), bool(z.abs().max() > 0.45)
+        (True, True)
+    """
+
+    dim: int = 120
+    bound: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.dim < 1 or not self.bound > 0:
+            raise ValueError(f"{self}: give at least one dimension and a positive bound")
+
+    def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
+        """``n`` truncated normal samples."""
+        tail = 0.5 * math.erfc(self.bound / math.sqrt(2))
+        u = torch.rand(n, self.dim, generator=rng, device=rng.device, dtype=torch.float64)
+        z = torch.special.ndtri(tail + (1 - 2 * tail) * u)
+        return z.clamp(-self.bound, self.bound).float()
+
+    def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:
+        """|q| times the standard deviation of a component, sqrt(1 - 2 b φ(b) / (2 Φ(b) - 1))."""
+        density = math.exp(-(self.bound**2) / 2) / math.sqrt(2 * math.pi)
+        inside = math.erf(self.bound / math.sqrt(2))
+        return rows.norm(dim=1) * math.sqrt(max(0.0, 1 - 2 * self.bound * density / inside))
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Two standard deviations of the normal to either side, or to the bounds."""
+        reach = min(2.0, self.bound)
+        return (-reach, reach)
 
 
 @dataclass(frozen=True)
@@ -92,6 +156,10 @@ class Uniform(Latent):
     def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
         """``n`` uniform samples."""
         return torch.empty(n, self.dim, device=rng.device).uniform_(self.low, self.high, generator=rng)
+
+    def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:
+        """|q| (high - low) / sqrt(12)."""
+        return rows.norm(dim=1) * ((self.high - self.low) / math.sqrt(12))
 
     @property
     def span(self) -> tuple[float, float]:
@@ -121,6 +189,11 @@ class Sphere(Latent):
         g = torch.randn(n, self.dim, generator=rng, device=rng.device)
         radius = math.sqrt(self.dim) if self.radius is None else self.radius
         return g * (radius / g.norm(dim=1, keepdim=True))
+
+    def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:
+        """|q| r / sqrt(dim)."""
+        radius = math.sqrt(self.dim) if self.radius is None else self.radius
+        return rows.norm(dim=1) * (radius / math.sqrt(self.dim))
 
     @property
     def span(self) -> tuple[float, float]:
@@ -172,6 +245,11 @@ class Blocks(Latent):
     def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
         """``n`` samples, block after block from the same generator."""
         return torch.cat([part.draw(n, rng) for part in self.parts.values()], dim=1)
+
+    def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:
+        """The root of the sum of the blocks' variances: blocks are independent."""
+        parts = [self.parts[name].spread(rows[:, columns]).square() for name, columns in self.slices.items()]
+        return torch.stack(parts).sum(dim=0).sqrt()
 
     @property
     def span(self) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from orthogen.core.maps import LatentMap, probe
 from orthogen.core.progress import track
 from orthogen.core.rng import private
 from orthogen.core.shapes import Float
-from orthogen.discovery._found import checked_count, columns_of, frozen, latents, provenance
+from orthogen.discovery._found import checked_count, columns_of, found, frozen, latents
 from orthogen.discovery._labels import Labelled
 
 __all__ = ["Descent", "Search"]
@@ -35,14 +35,14 @@ class Descent(Labelled):
 
     Attributes:
         count: how many directions; as many as the searched space has dimensions if None.
-        search_space: where: a named block of the latent, or its first column and the one after its last; None for the
-            whole latent. Directions are zero elsewhere.
+        search_space: where: a named block of the latent (BigGAN's are coarse, mid and fine), or its first column and
+            the one after its last; "all" or None for the whole latent. Directions are zero elsewhere.
         orthogonal: "qr": the directions are the Gram-Schmidt of A's rows. "retract": so they are, and A is set to them
             after each step, which keeps the angle of a step from shrinking as A grows. "unit": A's rows at unit length.
             "none": A as it is.
         lr: learning rate of Adam, with betas 0.9 and 0.999.
         batch: latents per step.
-        steps: how many.
+        steps: how many; the released tools of both papers count epochs of 1000.
     """
 
     count: int | None = None
@@ -53,7 +53,6 @@ class Descent(Labelled):
     steps: int = 50_000
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_choices(self)
         name = type(self).__name__
         if not self.lr > 0:
@@ -123,7 +122,8 @@ class Search:
         self.f: LatentMap = probe(generator, method.watched)
         self.log: list[dict[str, Tensor]] = []
         self._generator = generator
-        self._columns = columns_of(method, generator.latent, method.search_space)
+        space = None if method.search_space == "all" else method.search_space
+        self._columns = columns_of(method, generator.latent, space)
         width = self._columns[1] - self._columns[0]
         n = checked_count(method, method.count, width)
         self.A = method.start(n, width, rng).to(latents(generator, 1, torch.Generator())).requires_grad_()
@@ -134,7 +134,7 @@ class Search:
     def draw(self, n: int) -> tuple[Float[Tensor, "n dim"], dict[str, Tensor]]:
         """Fresh latents and what the generator takes beside them."""
         z = latents(self._generator, n, self.rng)
-        return z, self.method.conditions(n, self.rng, z.device)
+        return z, self.method.conditions(self._generator, n, self.rng, z.device)
 
     def basis(self) -> Float[Tensor, "n dim"]:
         """The directions as a differentiable function of A."""
@@ -172,16 +172,18 @@ class Search:
         with torch.no_grad():
             if self.method.orthogonal == "retract":
                 self.A.copy_(orthonormalize(self.A))
-            self.log.append({**total, "norm": self.A.square().mean().sqrt()})
+            entry = {**total, "norm": self.A.square().mean().sqrt()}
+            self.log.append(dict(sorted(entry.items())))  # the order in which a state's file gives them back
 
     @torch.no_grad()
     def directions(self) -> Directions:
         """The directions so far."""
         basis = self.basis().float().cpu()
         where = sorted({round(i * (len(self.log) - 1) / (_POINTS - 1)) for i in range(_POINTS)}) if self.log else []
-        log = {name: [_plain(self.log[i][name]) for i in where] for name in (self.log[0] if self.log else ())}
-        more = {"taken": len(self.log), "log": {"step": [i + 1 for i in where], **log}}
-        return Directions(basis, provenance=provenance(self.method, self._generator, **more))
+        log: dict[str, Any] = {"step": [i + 1 for i in where]}
+        for name in self.log[0] if self.log else ():
+            log[name] = [_plain(self.log[i][name]) for i in where]
+        return found(self.method, self._generator, basis, taken=len(self.log), log=log)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Plain tensors; copies, which later steps do not change."""

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from orthogen.core import record
-from orthogen.core.digest import digest
+from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.kinds import Discovery
 from orthogen.core.latent import Blocks, Latent
 from orthogen.core.shapes import Float
 
-__all__ = ["checked_count", "columns_of", "frozen", "gram", "initialized", "latents", "principal_axes", "provenance"]
+__all__ = ["checked_count", "columns_of", "found", "frozen", "gram", "initialized", "latents", "principal_axes"]
 
 
 def latents(generator: Generator, n: int, rng: torch.Generator | None) -> Float[Tensor, "n dim"]:
@@ -115,8 +115,28 @@ def principal_axes(matrix: Float[Tensor, "d d"], count: int) -> tuple[Float[Tens
     return axes * largest.sign(), values
 
 
-def provenance(method: Discovery, generator: Generator, **more: Any) -> dict[str, Any]:
-    """The method, its settings and a hash of the generator's weights, ready for JSON."""
-    weights = {**dict(generator.module.named_parameters()), **dict(generator.module.named_buffers())}
-    settings = record.to_json(method)
-    return {"method": type(method).__name__, "settings": settings, "generator": digest(weights), **more}
+def found(
+    method: Discovery,
+    generator: Generator,
+    basis: Float[Tensor, "n dim"],
+    *,
+    space: str = "z",
+    strength: Float[Tensor, "n"] | None = None,
+    **more: Any,
+) -> Directions:
+    """The directions with what there is to know of them: the method, its settings, a hash of the generator's weights.
+
+    Args:
+        method: which found them.
+        generator: in which.
+        basis: the rows, on the CPU.
+        space: see `Directions`. Those of another space than the latent's own have no deviation here.
+        strength: see `Directions`.
+        more: for the provenance, ready for JSON.
+    """
+    origin = {"method": type(method).__name__, "settings": record.to_json(method), "generator": generator.digest}
+    deviation = None
+    if basis.shape[1] == generator.latent.dim:
+        squares = basis.square().sum(dim=1)
+        deviation = torch.where(squares > 0, generator.latent.spread(basis) / squares.clamp_min(1e-30), 0.0)
+    return Directions(basis, space, strength, provenance={**origin, **more}, deviation=deviation)

@@ -7,7 +7,7 @@ import torch
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.kinds import Discovery
-from orthogen.discovery._found import provenance
+from orthogen.discovery._found import found
 
 __all__ = ["Coordinates"]
 
@@ -34,4 +34,4 @@ class Coordinates(Discovery):
     def fit(self, generator: Generator, *, rng: torch.Generator | None = None) -> Directions:
         """As many directions as the latent has dimensions."""
         basis = torch.eye(generator.latent.dim)
-        return Directions(basis, provenance=provenance(self, generator))
+        return found(self, generator, basis)

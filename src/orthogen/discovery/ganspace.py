@@ -1,16 +1,19 @@
 """GANSpace: principal components of what a layer does over many latents."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from orthogen.core.directions import Directions
-from orthogen.core.features import Gathering, Moments
 from orthogen.core.generator import Generator
 from orthogen.core.maps import given, probe
 from orthogen.core.progress import track
-from orthogen.discovery._found import checked_count, latents, principal_axes, provenance
+from orthogen.core.shapes import Float
+from orthogen.discovery._components import Components, components
+from orthogen.discovery._found import checked_count, found, latents
 from orthogen.discovery._labels import Labelled
 from orthogen.discovery._readers import readers
 
@@ -25,7 +28,6 @@ CITATION = """\
 }
 """
 
-_FEATURES = 8192  # whose covariance in double precision takes half a gigabyte
 _DEAD = 1e-10  # share of the largest variance below which a component is rounding
 
 
@@ -36,10 +38,11 @@ class GanSpace(Labelled):
         y_j = layer(z_j),   V = principal components of the y_j,   x_j = V (y_j - mean y)
         U = argmin sum_j |U x_j - (z_j - mean z)|²,   directions: the columns of U, at unit length
 
-    For the layer that maps z to w, as in a StyleGAN, ``space="w"`` gives the components V themselves. Mean and
-    covariance of latents and activations are streamed in double precision, so that memory does not grow with the number
-    of samples, and the regression is solved from them. ``strength`` is the standard deviation of each component; the
-    provenance says which share of its variance the latent tells linearly (``linear``): where that is small, the
+    For the layer that maps z to w, as in a StyleGAN, ``space="w"`` gives the components V themselves. Covariances are
+    streamed in double precision, so that memory does not grow with the number of samples, and the regression is solved
+    from them. Of a layer with more features than samples the activations are held (4 bytes each), and their components
+    computed from the matrix of samples by samples: exact too. ``strength`` is the standard deviation of each component;
+    the provenance says which share of its variance the latent tells linearly (``linear``): where that is small, the
     direction is a poor stand-in for the component.
 
     Attributes:
@@ -50,10 +53,11 @@ class GanSpace(Labelled):
             is then the directions' space.
         batch: latents per pass.
 
-    Fields for generators that take class labels: condition, classes, fix_class.
+    For generators that take class labels: fix_class, one label for all samples.
 
     Raises:
-        ValueError: the layer is not there or has more than 8192 features; too few samples; a count out of range.
+        ValueError: the layer is not there; both samples and features are more than 10,000; too few samples; a count out
+            of range.
 
     Reference:
         E. Härkönen, A. Hertzmann, J. Lehtinen, S. Paris, "GANSpace: Discovering Interpretable GAN Controls",
@@ -76,7 +80,6 @@ class GanSpace(Labelled):
     batch: int = 250
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.samples < 2 or self.batch < 1:
             raise ValueError(f"GanSpace(samples={self.samples}, batch={self.batch}): give at least 2 samples, 1 a pass")
 
@@ -86,44 +89,32 @@ class GanSpace(Labelled):
         layer = self.layer
         if not layer:
             few = latents(generator, 4, rng)
-            layer = readers(generator, few, self.conditions(len(few), rng, few.device))[0].name
-        moments, dim = self._moments(generator, layer, rng), generator.latent.dim
-        covariance = moments.covariance[dim:, dim:]
-        variances = torch.linalg.eigvalsh(covariance)
-        alive = int((variances > _DEAD * variances.max()).sum())
-        count = checked_count(self, self.count, min(alive, dim) if self.space == "z" else alive)
-        components, squares = principal_axes(covariance, count)
-        basis, more = components, {"layer": layer}
-        if self.space == "z":
-            basis, more["linear"] = self._regression(moments.covariance, components, squares)
-        return Directions(
-            basis.float(), self.space, squares.sqrt().float(), provenance=provenance(self, generator, **more)
-        )
+            layer = readers(generator, few, self.conditions(generator, len(few), rng, few.device))[0].name
 
-    def _moments(self, generator: Generator, layer: str, rng: torch.Generator | None) -> Moments:
-        """Mean and covariance of latents and activations side by side."""
-        f, gathering = probe(generator, (layer,)), Gathering({"moments"}, sample=1)
+        def count(variances: Tensor) -> int:
+            alive = int((variances > _DEAD * variances.max()).sum())
+            return checked_count(self, self.count, min(alive, generator.latent.dim) if self.space == "z" else alive)
+
+        main = components(self._activations(generator, layer, rng), self.samples, count, layer)
+        basis, more = main.axes, {"layer": layer}
+        if self.space == "z":
+            basis, more["linear"] = _regression(main)
+        return found(self, generator, basis.float(), space=self.space, strength=main.variances.sqrt().float(), **more)
+
+    def _activations(
+        self, generator: Generator, layer: str, rng: torch.Generator | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Fresh latents and what the layer does with them, flat."""
+        f = probe(generator, (layer,))
         sizes = [min(self.batch, self.samples - start) for start in range(0, self.samples, self.batch)]
         with f.session():
             for n in track(sizes, f"GANSpace, activations of {layer}"):
                 z = latents(generator, n, rng)
-                y = given(f, **self.conditions(n, rng, z.device))(z)[0].flatten(1)
-                if y.shape[1] > _FEATURES:
-                    raise ValueError(
-                        f"GanSpace: layer {layer!r} has {y.shape[1]} features, whose covariance is too large to hold; "
-                        f"name one of at most {_FEATURES}"
-                    )
-                gathering.add(torch.cat([z, y.to(z)], dim=1))
-        moments = gathering.finish().moments
-        assert moments is not None
-        return moments
+                yield z, given(f, **self.conditions(generator, n, rng, z.device))(z)[0].flatten(1)
 
-    def _regression(
-        self, covariance: torch.Tensor, components: torch.Tensor, squares: torch.Tensor
-    ) -> tuple[torch.Tensor, Any]:
-        """Columns of U as unit rows, and the share of each component's variance that is linear in the latent."""
-        dim = covariance.shape[0] - components.shape[1]
-        across = covariance[:dim, dim:] @ components.mT  # of z and x: (dim, count)
-        told = (across * torch.linalg.lstsq(covariance[:dim, :dim], across).solution).sum(dim=0)
-        columns = across / squares
-        return (columns / columns.norm(dim=0).clamp_min(1e-300)).mT, (told / squares).tolist()
+
+def _regression(main: Components) -> tuple[Float[Tensor, "k dim"], Any]:
+    """Columns of U as unit rows, and the share of each component's variance that is linear in the latent."""
+    told = (main.across * torch.linalg.lstsq(main.latent, main.across).solution).sum(dim=0)
+    columns = main.across / main.variances
+    return (columns / columns.norm(dim=0).clamp_min(1e-300)).mT, (told / main.variances).tolist()

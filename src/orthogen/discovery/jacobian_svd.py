@@ -10,7 +10,7 @@ from orthogen.core.generator import Generator
 from orthogen.core.maps import LatentMap, given, probe
 from orthogen.core.progress import track
 from orthogen.core.shapes import Float
-from orthogen.discovery._found import checked_count, gram, latents, principal_axes, provenance
+from orthogen.discovery._found import checked_count, found, gram, latents, principal_axes
 from orthogen.discovery._labels import Labelled
 
 __all__ = ["JacobianSvd"]
@@ -48,7 +48,7 @@ class JacobianSvd(Labelled):
             difference of 0.01 is right to 1e-5 in float32 where the generator is smooth.
         count: how many directions; as many as the latent has dimensions if None.
 
-    Fields for generators that take class labels: condition, classes, fix_class.
+    For generators that take class labels: fix_class, one label for all samples.
 
     Raises:
         ValueError: no samples, a count out of range, a layer that is not there, or a generator whose samples see each
@@ -78,7 +78,6 @@ class JacobianSvd(Labelled):
     count: int | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.samples < 1:
             raise ValueError(f"JacobianSvd(samples={self.samples}): give at least 1 latent")
 
@@ -87,7 +86,7 @@ class JacobianSvd(Labelled):
         """The directions, strongest first."""
         count = checked_count(self, self.count, generator.latent.dim)
         z = latents(generator, self.samples, rng)
-        f = given(probe(generator, (self.layer,)), **self.conditions(len(z), rng, z.device))
+        f = given(probe(generator, (self.layer,)), **self.conditions(generator, len(z), rng, z.device))
         with f.session():
             if not f.separable(z):
                 raise ValueError(
@@ -98,7 +97,7 @@ class JacobianSvd(Labelled):
             for i in track(torch.arange(len(z), device=z.device).split(1), "Jacobians, sample by sample"):
                 matrix += gram(self._columns(f.take(i), z[i])) / len(z)
         axes, squares = principal_axes(matrix.cpu(), count)
-        return Directions(axes.float(), strength=squares.sqrt().float(), provenance=provenance(self, generator))
+        return found(self, generator, axes.float(), strength=squares.sqrt().float())
 
     def _columns(self, f: LatentMap, z: Float[torch.Tensor, "1 dim"]) -> Float[torch.Tensor, "dim outputs"]:
         """The columns of one sample's Jacobian, as rows."""

@@ -45,15 +45,16 @@ class LatentRegressor(Descent):
         width: channels after R's first convolution.
         hidden: width of its hidden linear layer.
 
-    Fields of all searches: count, search_space, orthogonal, lr, batch, steps; for class labels: condition, classes,
-    fix_class. The paper learns either orthonormal directions ("qr") or such of unit length ("unit").
+    Fields of all searches: count, search_space, orthogonal, lr, batch, steps; for class labels: fix_class. The
+    paper learns either orthonormal directions ("qr") or such of unit length ("unit").
 
     Raises:
         ValueError: the generator's output is no image, or fields are out of range.
 
     Reference:
-        A. Voynov, A. Babenko, "Unsupervised Discovery of Interpretable Directions in the GAN Latent Space", ICML 2020
-        (the method; the defaults of all fields are ours and have not been compared with the paper's settings).
+        A. Voynov, A. Babenko, "Unsupervised Discovery of Interpretable Directions in the GAN Latent Space", ICML 2020:
+        the method, ``weight``, ``reach``, ``least`` and ``lr``; ``batch`` and ``steps`` are those of its BigGAN
+        (ProgGAN has twice the steps). The network's ``width`` and ``hidden`` are ours, as the network is.
 
     Example:
         >>> from orthogen.core.generator import adapt
@@ -86,7 +87,7 @@ class LatentRegressor(Descent):
         """The network R."""
         z = latents(generator, 2, rng)
         with torch.no_grad():
-            (image,) = given(probe(generator), **self.conditions(2, rng, z.device))(z)
+            (image,) = given(probe(generator), **self.conditions(generator, 2, rng, z.device))(z)
         if image.ndim != 4:
             raise ValueError(f"LatentRegressor looks at images (n, c, h, w); this generator gives {tuple(image.shape)}")
         _, c, h, w = image.shape

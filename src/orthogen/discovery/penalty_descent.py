@@ -53,7 +53,8 @@ class PenaltyDescent(Descent):
 
     With ``origin``, as OroJaR does it, a = 0. With ``random`` the point of each sample lies up to ``path_size`` along
     one random direction. Gradients flow to the latents and from there in one small product to the directions; the
-    generator's weights get none. A search can be saved after any step and resumed to the last bit: see ``search``.
+    generator's weights get none. A search can be saved after any step and resumed to the last bit: see ``search``;
+    `orthogen.discover` does so in a folder.
 
     Attributes:
         penalty: a `LatentPenalty`, or the name of one, which then has mean reduction, as in both papers.
@@ -63,8 +64,8 @@ class PenaltyDescent(Descent):
         path_size: the longest distance along a direction to that point, in units of the latent; ``random`` only.
         micro_batch: most latents differentiated at once; the gradient is that of the whole batch. All if None.
 
-    Fields of all searches: count, search_space, orthogonal, lr, batch, steps; for class labels: condition, classes,
-    fix_class. The released presets: lr 0.01, 120 directions (40 in a slice), 50 epochs of 1000 steps.
+    Fields of all searches: count, search_space, orthogonal, lr, batch, steps; for class labels: fix_class. The
+    released presets: lr 0.01, 120 directions (40 in a slice), 50 epochs of 1000 steps.
 
     Raises:
         ValueError: a penalty that learns (see VariationDirections), one that takes a maximum with ``micro_batch``, or

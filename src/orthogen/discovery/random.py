@@ -9,7 +9,7 @@ from orthogen.core.generator import Generator
 from orthogen.core.kinds import Discovery
 from orthogen.core.linalg import orthonormalize
 from orthogen.core.rng import private
-from orthogen.discovery._found import checked_count, provenance
+from orthogen.discovery._found import checked_count, found
 
 __all__ = ["Random"]
 
@@ -49,4 +49,4 @@ class Random(Discovery):
         dim = generator.latent.dim
         count = checked_count(self, self.count, dim)
         A = torch.randn(count, dim, generator=rng, device=rng.device, dtype=torch.float64)
-        return Directions(orthonormalize(A).float().cpu(), provenance=provenance(self, generator))
+        return found(self, generator, orthonormalize(A).float().cpu())

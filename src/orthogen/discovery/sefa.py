@@ -6,7 +6,7 @@ import torch
 
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
-from orthogen.discovery._found import checked_count, gram, latents, principal_axes, provenance
+from orthogen.discovery._found import checked_count, found, gram, latents, principal_axes
 from orthogen.discovery._labels import Labelled
 from orthogen.discovery._readers import readers
 
@@ -39,7 +39,7 @@ class SeFa(Labelled):
         layers: names of layers that read the latent; all that do if empty.
         count: how many directions; as many as the latent has dimensions if None.
 
-    Fields for generators that take class labels: condition, classes, fix_class; the labels do not change the result.
+    For generators that take class labels: fix_class; the labels do not change the result.
 
     Raises:
         ValueError: a layer that does not read the latent or is not there, or no layer does; a count out of range.
@@ -65,11 +65,9 @@ class SeFa(Labelled):
         """The directions, strongest first."""
         count = checked_count(self, self.count, generator.latent.dim)
         z = latents(generator, 4, rng)
-        found = readers(generator, z, self.conditions(len(z), rng, z.device), self.layers)
+        reading = readers(generator, z, self.conditions(generator, len(z), rng, z.device), self.layers)
         # of all layers side by side, the outputs of which are the rows of A
-        matrix = gram(torch.cat([reader.response.to(z) for reader in found], dim=1))
+        matrix = gram(torch.cat([reader.response.to(z) for reader in reading], dim=1))
         axes, squares = principal_axes(matrix.cpu(), count)
-        used = [reader.name for reader in found]
-        return Directions(
-            axes.float(), strength=squares.sqrt().float(), provenance=provenance(self, generator, layers=used)
-        )
+        used = [reader.name for reader in reading]
+        return found(self, generator, axes.float(), strength=squares.sqrt().float(), layers=used)

@@ -42,8 +42,7 @@ class VariationDirections(Descent):
     Attributes:
         penalty: a `LatentPenalty` that learns a network, or the name of one.
 
-    Fields of all searches: count, search_space, orthogonal, lr, batch, steps; for class labels: condition, classes,
-    fix_class.
+    Fields of all searches: count, search_space, orthogonal, lr, batch, steps; for class labels: fix_class.
 
     Raises:
         ValueError: a penalty that learns nothing (see PenaltyDescent), or fields out of range.
@@ -73,7 +72,7 @@ class VariationDirections(Descent):
 
         def call(module: nn.Module, a: Tensor) -> Tensor:
             z = like.expand(len(a), -1).to(a)
-            return generator.call(module, z, **self.conditions(len(a), torch.Generator(), a.device))
+            return generator.call(module, z, **self.conditions(generator, len(a), torch.Generator(), a.device))
 
         # only the shape of its images and the number of its coordinates count
         shown = adapt(generator.module, Normal(n), call=call)

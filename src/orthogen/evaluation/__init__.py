@@ -1,6 +1,7 @@
-"""Measuring: the place where generators, data, extractors and metrics meet."""
+"""Finding and measuring: the place where generators, methods, data, extractors and metrics meet."""
 
 from orthogen.evaluation.comparison import compare, difference
+from orthogen.evaluation.discovering import discover
 from orthogen.evaluation.measuring import measure, measure_codes
 
-__all__ = ["compare", "difference", "measure", "measure_codes"]
+__all__ = ["compare", "difference", "discover", "measure", "measure_codes"]

@@ -105,8 +105,9 @@ def see_generated(
         n: how many images.
         seed: of latents, labels and the generator's own noise.
         data: real images, which the generated ones must match in size; their classes are those of the condition.
-        condition: the generator's keyword for class labels, which are then given to it, each class as often as every
-            other; otherwise the classes of images, where they are asked for, are those that the extractor predicts.
+        condition: the keyword for class labels of a generator that does not say it takes any (``adapt(...,
+            classes=...)``). Labels are given to a generator that takes them, each class as often as every other;
+            otherwise the classes of images, where they are asked for, are those that the extractor predicts.
         batch: images per pass, at most 1,024.
 
     Raises:
@@ -117,6 +118,13 @@ def see_generated(
     if n < 2 or batch < 1:
         raise ValueError(f"n={n}, batch={batch}: image scores need at least 2 images, and some thousands to say much")
     classes, conditions = 0 if data is None else len(data.classes), {}
+    if generator.classes:
+        condition = generator.condition if condition is None else condition
+        if classes not in (0, generator.classes):
+            raise ValueError(
+                f"the generator has {generator.classes} classes and the data {classes}; give data of its own"
+            )
+        classes = generator.classes
     if condition is not None:
         if classes < 1:
             raise ValueError(f"condition={condition!r}: the data has no classes to draw labels from")
@@ -188,7 +196,7 @@ def image_scores(
         n: how many images to generate.
         reference_n: how many real images; all, up to 50,000, if None.
         balanced: take as many real images of each class, where there are classes.
-        condition: the generator's keyword for class labels, if it has one.
+        condition: the keyword for class labels of a generator that does not say it takes any.
         seed: of everything drawn.
         cache: folder where what was seen of the real images is kept for the next time; the user's cache if None.
         batch: images per pass.
@@ -233,7 +241,7 @@ def image_scores(
             rng=randomness.generator(seed, "measure", type(metric).__name__),
         )
         about: dict[str, Any] = {"extractor": dict(eye.protocol), "generated": dict(how)}
-        if condition is None and "labels" not in metric.reads | metric.may_read:
+        if condition is None and not generator.classes and "labels" not in metric.reads | metric.may_read:
             about["generated"].pop("labels", None)  # predicted for another metric; nothing to this one
         notes = [] if eye.protocol.get("published_weights", True) else [OTHER_WEIGHTS]
         if metric.needs_reference:

@@ -1,6 +1,6 @@
 """`measure`: scores of a generator, kept in its run folder. `measure_codes`: scores of an encoder."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from orthogen.core.score import Score
 from orthogen.evaluation import factors
 from orthogen.evaluation.files import merge, read
 from orthogen.evaluation.images import image_scores
+from orthogen.evaluation.published import read_directions
 from orthogen.evaluation.waiting import waiting
 from orthogen.metrics.penalty_value import PenaltyValue
 from orthogen.metrics.variation_score import Pairs, VariationScore
@@ -101,6 +102,8 @@ def measure(
     reference_n: int | None = None,
     balanced: bool = True,
     condition: str | None = None,
+    fix_class: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     save: bool = True,
@@ -130,7 +133,11 @@ def measure(
         n: images drawn for code metrics and image metrics, each.
         reference_n: images of the reference; all, up to 50,000, if None.
         balanced: whether the reference has equally many images of each class, where there are classes.
-        condition: name of the generator's condition that takes class labels; they are drawn evenly.
+        condition: the keyword for class labels of a generator that does not say it takes any (``adapt(...,
+            classes=...)``); image metrics draw labels evenly.
+        fix_class: one class for all images, of a generator that takes class labels; latent metrics and code metrics of
+            such a one need it.
+        settings: how to use another system's network, such as ``{"truncation": 0.7}``; see `orthogen.load`.
         seed: of everything drawn.
         device: where to draw images; as it is if None.
         save: keep each score, as soon as it is there, in the ``scores.json`` of ``source``, where it is a run folder or
@@ -177,12 +184,21 @@ def measure(
                 keep(i, score)
             return list(found.values())
 
-        generator = source if isinstance(source, Generator) else load(source)
+        generator = source if isinstance(source, Generator) else load(source, **(settings or {}))
         if device is not None:
             generator.module.to(device)
         if directions is not None and not isinstance(directions, Directions):
-            directions = Directions.load(directions)
-        about: dict[str, Any] = {"seed": seed}
+            directions = read_directions(directions, dim=generator.latent.dim)
+        if directions is not None:
+            directions.warn_if_of_another(generator)
+        about: dict[str, Any] = {"seed": seed, **(settings or {})}
+        if fix_class is not None:
+            generator, about["class"] = generator.of_class(fix_class), fix_class
+        elif generator.classes and not all(isinstance(metric, ImageMetric) for metric in chosen):
+            raise ValueError(
+                f"this generator takes class labels (0 to {generator.classes - 1}), and scores along its latent are of "
+                "one class; choose it: fix_class=0 (--fix-class 0)"
+            )
         if folder is not None and folder == _path(source) and (newest := open_run(folder).newest) is not None:
             about["trained_images"] = newest.images
 

@@ -7,7 +7,7 @@ import torch
 
 from orthogen.core import catalogue
 from orthogen.core.kinds import Extractor, Eye
-from orthogen.extractors._callable import eye_of, one_line
+from orthogen.extractors._callable import eye_of
 
 __all__ = ["Custom"]
 
@@ -49,20 +49,7 @@ class Custom(Extractor):
 
     def load(self, device: torch.device) -> Eye:
         """What the function in the file makes, ready to look at images."""
+        made = catalogue.made_in_file(self.make, "an extractor")
         path, _, name = self.make.rpartition(":")
-        if not path.endswith(".py"):
-            raise ValueError(f"Custom(make={self.make!r}): give a file and the function in it, such as my_file.py:make")
-        try:
-            make = getattr(catalogue.load_file(path), name, None)
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise ValueError(f"{path} cannot be imported: {one_line(error)}") from error
-        if not callable(make):
-            raise ValueError(f"{path} has no function {name!r} that makes an extractor")
-        try:
-            made = make()
-        except Exception as error:
-            raise ValueError(f"{name}() in {path} makes no extractor: {one_line(error)}") from error
         text = Path(path).read_text(encoding="utf-8", errors="replace")
         return eye_of(made, device, name=f"{Path(path).name}:{name}", source=text)

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orthogen.core.latent import Blocks, Normal
+from orthogen.core.latent import Blocks, Latent, Normal
 from orthogen.core.rng import generator
 from orthogen.core.shapes import Float
 
 __all__ = ["Styles"]
 
-_GROUPS = {"coarse": 4, "middle": 4}  # layers at 4 and 8, at 16 and 32 pixels; the others are fine
+_GROUPS = {"coarse": 4, "middle": 4}  # in StyleGAN2 layers at 4 and 8, at 16 and 32 pixels; the others are fine
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -57,6 +57,10 @@ class Styles(Blocks):
         finally:
             self.network.train(training)
         return w.repeat(1, max(1, self.layers)).to(rng.device, torch.float32)
+
+    def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:
+        """As drawn: the blocks of one sample are copies of one style."""
+        return Latent.spread(self, rows)
 
     @property
     def span(self) -> tuple[float, float]:

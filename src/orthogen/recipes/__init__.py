@@ -1,9 +1,10 @@
-"""Complete, typed training runs: one paper per file, one function per run, called ``paper.function``."""
+"""Complete, typed training runs and searches: one paper per file, one function each, called ``paper.function``."""
 
 from difflib import get_close_matches
 from importlib import import_module
 
 from orthogen.core import catalogue
+from orthogen.evaluation.search_recipe import SearchRecipe
 from orthogen.training.recipe import Recipe
 
 __all__ = ["build", "names"]
@@ -20,12 +21,12 @@ def names() -> dict[str, catalogue.Entry]:
 
 
 def build(name: str) -> Recipe:
-    """The recipe of that name, or of a function in a file of the user's: ``my_file.py:function``.
+    """The training recipe of that name, or of a function in a file of the user's: ``my_file.py:function``.
 
     Raises:
         KeyError: there is no such recipe; the message lists the nearest names.
         FileNotFoundError: there is no such file.
-        ValueError: the file has no such function, or it does not return a `Recipe`.
+        ValueError: the file has no such function, or it does not return a `Recipe`; the name is that of a search.
 
     Example:
         >>> build("plain.sprites").batch
@@ -48,6 +49,11 @@ def build(name: str) -> Recipe:
             raise KeyError(f"no recipe is called {name!r}{hint} (orthogen list recipes shows all)")
         found = getattr(import_module(entry.module), entry.name)
     recipe = found()
+    if isinstance(recipe, SearchRecipe):
+        raise ValueError(
+            f"{name} is a recipe for discover, not for train: orthogen discover RUN_OR_FILE {name} searches directions "
+            "in a generator that is trained already"
+        )
     if not isinstance(recipe, Recipe):
         raise ValueError(f"{name} returned a {type(recipe).__name__}; a recipe function returns an og.Recipe")
     return recipe

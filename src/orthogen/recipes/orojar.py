@@ -1,19 +1,45 @@
-"""OroJaR on the simple GAN: dSprites and CelebA, as in its release."""
+"""OroJaR as in its release: the simple GAN on dSprites and CelebA, and searches in BigGAN."""
 
 from dataclasses import replace
 
 from orthogen.core.latent import Normal
 from orthogen.data.celeba import CelebA
 from orthogen.data.shapes3d import Shapes3d
+from orthogen.evaluation.search_recipe import SearchRecipe
 from orthogen.models.simple_gan import SimpleGan
-from orthogen.recipes import _simple
+from orthogen.recipes import _biggan, _simple
 from orthogen.regularizers.orojar import OroJaR
 from orthogen.training.objective import Term
 from orthogen.training.recipe import Recipe
 
-__all__ = ["celeba", "celeba_small", "sprites", "sprites_small"]
+__all__ = [
+    "celeba",
+    "celeba_small",
+    "church_coarse",
+    "church_coarse_small",
+    "church_fine",
+    "church_fine_small",
+    "church_mid",
+    "church_mid_small",
+    "goldens_coarse",
+    "goldens_coarse_small",
+    "goldens_fine",
+    "goldens_fine_small",
+    "goldens_mid",
+    "goldens_mid_small",
+    "sprites",
+    "sprites_small",
+]
 
 FACES = 202_599  # images of CelebA, an epoch
+
+PATH = (
+    "Every released script passes --path_size 5, and training never reads it: derivatives are taken at the origin. The "
+    "released loss has one more normalization of the rows, of 1e-10, which changes nothing."
+)
+STOPPED = "The released script shows a matrix of iteration 31,999, which is not in the release."
+FAR = "Direction 37 of the published ones, which changes the color, is meant to be shown with a path size of 15."
+UNNAMED = "The released names of these directions are a copy of another file's list and are left out."
 
 
 def sprites() -> Recipe:
@@ -74,3 +100,63 @@ def celeba_small() -> Recipe:
     return _simple.with_term(
         recipe, "orojar", Term(OroJaR(normalize="numel"), weight=1.0, layers=model.regularized_layers)
     )
+
+
+def goldens_coarse() -> SearchRecipe:
+    """40 directions for golden retrievers in latent components 0 to 39 of BigGAN (OroJaR's release, goldens coarse)."""
+    return _biggan.search("orojar.goldens_coarse", "OroJaR", PATH, STOPPED)
+
+
+def goldens_coarse_small() -> SearchRecipe:
+    """The small twin of orojar.goldens_coarse."""
+    return _biggan.small(goldens_coarse())
+
+
+def goldens_mid() -> SearchRecipe:
+    """40 directions for golden retrievers in latent components 40 to 79 of BigGAN (OroJaR's release, goldens mid)."""
+    return _biggan.search("orojar.goldens_mid", "OroJaR", PATH, FAR)
+
+
+def goldens_mid_small() -> SearchRecipe:
+    """The small twin of orojar.goldens_mid."""
+    return _biggan.small(goldens_mid())
+
+
+def goldens_fine() -> SearchRecipe:
+    """40 directions for golden retrievers in latent components 80 to 119 of BigGAN (OroJaR's release, goldens fine)."""
+    return _biggan.search("orojar.goldens_fine", "OroJaR", PATH)
+
+
+def goldens_fine_small() -> SearchRecipe:
+    """The small twin of orojar.goldens_fine."""
+    return _biggan.small(goldens_fine())
+
+
+def church_coarse() -> SearchRecipe:
+    """40 directions for churches in latent components 0 to 39 of BigGAN (OroJaR's release, church coarse)."""
+    return _biggan.search("orojar.church_coarse", "OroJaR", PATH)
+
+
+def church_coarse_small() -> SearchRecipe:
+    """The small twin of orojar.church_coarse."""
+    return _biggan.small(church_coarse())
+
+
+def church_mid() -> SearchRecipe:
+    """40 directions for churches in latent components 40 to 79 of BigGAN (OroJaR's release, church mid)."""
+    return _biggan.search("orojar.church_mid", "OroJaR", PATH)
+
+
+def church_mid_small() -> SearchRecipe:
+    """The small twin of orojar.church_mid."""
+    return _biggan.small(church_mid())
+
+
+def church_fine() -> SearchRecipe:
+    """40 directions for churches in latent components 80 to 119 of BigGAN (OroJaR's release, church fine)."""
+    return _biggan.search("orojar.church_fine", "OroJaR", PATH, UNNAMED)
+
+
+def church_fine_small() -> SearchRecipe:
+    """The small twin of orojar.church_fine."""
+    return _biggan.small(church_fine())

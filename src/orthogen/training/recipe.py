@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from orthogen.core.claim import Claim
 from orthogen.core.kinds import Data, Model
 from orthogen.training.objective import Objective
 
-__all__ = ["Adam", "Claim", "Recipe"]
+__all__ = ["Adam", "Recipe"]
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,6 @@ class Adam:
     lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     eps: float = 1e-8
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A number of the paper, with the table it stands in and the tolerance at which we call it reproduced."""
-
-    metric: str
-    value: float
-    tolerance: float
-    source: str
 
 
 @dataclass(frozen=True)

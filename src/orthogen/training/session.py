@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from orthogen.checkpoints.run_folder import Checkpoint, Run
+from orthogen.core.interrupt import Interrupt
 from orthogen.training.checkpoint import not_finite, save
 from orthogen.training.feed import Feed
 from orthogen.training.folder import finish
-from orthogen.training.interrupt import Interrupt
 from orthogen.training.log import Sink
 from orthogen.training.progress import Reporter
 from orthogen.training.samples import write_samples

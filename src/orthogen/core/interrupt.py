@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to stop; they do not break it."""
+"""Ctrl-C and SIGTERM ask long work to stop; they do not break it."""
 
 import signal
 import threading
