@@ -20,9 +20,10 @@ import pytest
 import torch
 
 import orthogen as og
-from checkpoints.stylegan_pickles import Persistent, pickled
+from checkpoints.stylegan_pickles import Persistent, alias_free, pickled
 from orthogen.checkpoints import _pickle_parts
 from orthogen.checkpoints._restricted import Refused, read_pickle, read_torch
+from orthogen.models.stylegan3 import StyleGan3
 
 CANARY = "code_was_run"  # a file that none of these may make
 
@@ -73,6 +74,17 @@ def meta(**changes: Any) -> bytes:
     persistent = Persistent("Generator", {})
     reconstruct = persistent.__reduce__()[0]
     return pickled(Call(reconstruct, {**whole, **changes}), 4)
+
+
+def stylegan3(layers: tuple[str, ...] = (), **attributes: Any) -> bytes:
+    """A snapshot of StyleGAN3 with other names of its layers, or other attributes of its synthesis network."""
+    model = StyleGan3(resolution=8, dim_z=4, dim_w=4, channel_base=16, num_layers=2, num_critical=1)
+    data = alias_free(model.build()["generator"], model)
+    synthesis = data["G_ema"].state["_modules"]["synthesis"].state
+    inner = list(synthesis["_modules"].values())
+    synthesis["_modules"] = dict(zip(["input", *layers], inner, strict=True)) if layers else synthesis["_modules"]
+    synthesis.update(attributes)
+    return pickled(data)
 
 
 STORAGE = torch.arange(4.0).untyped_storage()
@@ -233,6 +245,16 @@ CORPUS: dict[str, tuple[bytes, str]] = {
     "bytes in another encoding": (
         op(b"c_codecs\nencode\n", text("a"), text("utf-16"), b"\x86R"),
         "has bytes in another encoding than latin1",
+    ),
+    # --- StyleGAN3
+    "code in a StyleGAN3": (stylegan3(output_scale=Call(os.system, COMMAND)), NAMED % r"posix\.system"),
+    "StyleGAN3 of images without end": (
+        stylegan3(("L0_28_4", "L1_8_2", "L2_65536_3")),
+        "asks for more than 8192 samples along a side",
+    ),
+    "StyleGAN3 of filters without end": (
+        stylegan3(("L0_36_4", "L1_8192_2", "L2_8192_3"), channel_base=2**14, channel_max=4),
+        r"has synthesis\.L1_8192_2\.up_filter of shape \(12,\); its StyleGan3 needs \(6144,\)",
     ),
     "dictionary from items": (DUMPS(Call(collections.OrderedDict, [("a", 1)])), "makes a dictionary by calling it"),
 }  # fmt: skip

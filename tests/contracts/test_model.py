@@ -11,8 +11,11 @@ from orthogen.core.kinds import Model
 # what a member has of these takes the place of the paper's value where that would be slow
 QUICK = {
     "BigGan": {"resolution": 32, "classes": 10, "dim": 12, "shared_dim": 8, "width": 4, "attention": (16,)},
+    "BigGanDeep": {"resolution": 32, "classes": 10, "dim": 12, "shared_dim": 8, "width": 4, "attention": (16,)},
+    "ProGan": {"resolution": 32, "channel_max": 16},
     "Sngan": {"width": 4},
     "StyleGan2": {"resolution": 32, "channel_max": 16},
+    "StyleGan3": {"resolution": 32, "channel_max": 16},
 }
 
 every = pytest.mark.parametrize("member", members(Model))

@@ -221,10 +221,10 @@ def test_penalties_and_directions_run_on_it_under_labels(rng):
         value = penalty(f, z, rng=rng)
         assert value.isfinite()
         assert value > 0
-    found = og.SeFa(condition="label", classes=10).fit(G, rng=rng)
+    found = og.SeFa().fit(G, rng=rng)
     assert found.basis.shape == (12, 12)
     search = og.PenaltyDescent(
-        "OroJaR", search_space="mid", steps=2, batch=2, condition="label", classes=10, fix_class=3
+        "OroJaR", search_space="mid", steps=2, batch=2, fix_class=3
     )
     directions = search.fit(G, rng=rng)
     slices = G.latent.slices

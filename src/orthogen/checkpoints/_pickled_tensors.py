@@ -136,7 +136,10 @@ def read_legacy(file: Source, rules: Rules, budget: Budget) -> Any:
     """
     storages: dict[str, Storage] = {}
 
-    def persistent(identity: Any) -> Storage:
+    def persistent(identity: Any) -> Any:
+        match identity:
+            case ("module", Name() as kind, *_):  # the class of a module, then its source code, which is dropped
+                return kind
         return storage_of(identity, storages, budget)
 
     magic, protocol, system = (run_pickle(file, {}, budget) for _ in range(3))

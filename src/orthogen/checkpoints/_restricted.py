@@ -9,7 +9,7 @@ import io
 import mmap
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +33,7 @@ class Persistent:
 
 
 class _Attributes(Built):
-    """Settings of a command line; they are passed over."""
+    """Settings of a command line, or a module among them; they are passed over."""
 
     def build(self, state: Any) -> None:
         """Nothing is kept."""
@@ -103,25 +103,30 @@ def read_pickle(path: Path) -> Any:
         return run_pickle(content, _rules(budget), budget)
 
 
-def read_torch(path: Path) -> Any:
+def read_torch(path: Path, *, passed_over: Collection[str] = ()) -> Any:
     """What a file of ``torch.save`` holds: dictionaries of tensors and numbers. Both its formats are read.
+
+    Args:
+        path: of the file.
+        passed_over: classes of modules that may occur, of which nothing is kept.
 
     Raises:
         Refused: it is damaged, compressed, or names something else.
     """
     with _opened(path) as (content, budget):
+        rules: Rules = {**_rules(budget), **dict.fromkeys(passed_over, _Attributes)}
         if content[:2] != b"PK":
-            return read_legacy(content, _rules(budget), budget)
+            return read_legacy(content, rules, budget)
         try:
             with zipfile.ZipFile(path) as archive:
-                return _read_zip(archive, budget, len(content))
+                return _read_zip(archive, rules, budget, len(content))
         except Refused:
             raise
         except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError, OSError, struct.error) as error:
             raise Refused(f"is a damaged zip file ({shown(str(error))})") from error
 
 
-def _read_zip(archive: zipfile.ZipFile, budget: Budget, size: int) -> Any:
+def _read_zip(archive: zipfile.ZipFile, rules: Rules, budget: Budget, size: int) -> Any:
     entries = {entry.filename: entry for entry in archive.infolist()}
     for entry in entries.values():
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
@@ -145,4 +150,4 @@ def _read_zip(archive: zipfile.ZipFile, budget: Budget, size: int) -> Any:
         return storage_of(identity, storages, budget, content)
 
     with archive.open(f"{root}data.pkl") as file:
-        return run_pickle(io.BytesIO(file.read()), _rules(budget), budget, persistent)
+        return run_pickle(io.BytesIO(file.read()), rules, budget, persistent)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from orthogen.core.shapes import Float
+from orthogen.layers.recorded import Recorded
 
 __all__ = ["BatchNorm2d", "ConditionalBatchNorm2d", "Statistics", "standing_statistics"]
 
@@ -24,13 +25,14 @@ class _Normalizing(nn.Module):
     stored_mean: Tensor
     stored_var: Tensor
 
-    def __init__(self, channels: int, eps: float, momentum: float, statistics: Statistics) -> None:
+    def __init__(self, channels: int, eps: float, momentum: float, statistics: Statistics | Recorded) -> None:
         super().__init__()
         self.eps, self.momentum, self.statistics = eps, momentum, statistics
         # not measured yet: forgetting to must show
         mean, var = (torch.nan, torch.nan) if statistics == "standing" else (0.0, 1.0)
-        self.register_buffer("stored_mean", torch.full((channels,), mean))
-        self.register_buffer("stored_var", torch.full((channels,), var))
+        shape = (statistics.steps, channels) if isinstance(statistics, Recorded) else (channels,)
+        self.register_buffer("stored_mean", torch.full(shape, mean))
+        self.register_buffer("stored_var", torch.full(shape, var))
         self._averaged: int | None = None  # passes averaged so far, inside `standing_statistics`
 
     def _store(self, mean: Tensor, var: Tensor, pixels: int) -> None:
@@ -56,6 +58,8 @@ class _Normalizing(nn.Module):
             var = (x - mean[:, None, None]).square().mean(dim=(0, 2, 3))
             with torch.no_grad():
                 self._store(mean, var, x.numel() // x.shape[1])
+        elif isinstance(self.statistics, Recorded):
+            mean, var = self.statistics.at(self.stored_mean), self.statistics.at(self.stored_var)
         else:
             mean, var = self.stored_mean, self.stored_var
         scale = gain * (var + self.eps).rsqrt()
@@ -63,7 +67,7 @@ class _Normalizing(nn.Module):
 
     def extra_repr(self) -> str:
         """What ``print(module)`` shows."""
-        return f"{len(self.stored_mean)}, eps={self.eps}, statistics={self.statistics!r}"
+        return f"{self.stored_mean.shape[-1]}, eps={self.eps}, statistics={self.statistics!r}"
 
 
 class BatchNorm2d(_Normalizing):
@@ -86,7 +90,11 @@ class BatchNorm2d(_Normalizing):
     """
 
     def __init__(
-        self, channels: int, eps: float = 1e-5, momentum: float = 0.1, statistics: Statistics = "running"
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        statistics: Statistics | Recorded = "running",
     ) -> None:
         super().__init__(channels, eps, momentum, statistics)
         self.gain = nn.Parameter(torch.ones(channels))
@@ -111,6 +119,7 @@ class ConditionalBatchNorm2d(_Normalizing):
     running     exponential averages over training; an image does not depend on who else is in the batch
     standing    plain averages over passes made for that purpose, see `standing_statistics`; NaN before
     batch       those of the batch at hand, as in training; images depend on their batch
+    `Recorded`  those recorded at the truncation of the latents, as in the released BigGAN-deep
     ==========  ==========================================================================================
 
     Args:
@@ -139,7 +148,7 @@ class ConditionalBatchNorm2d(_Normalizing):
         channels: int,
         eps: float = 1e-5,
         momentum: float = 0.1,
-        statistics: Statistics = "running",
+        statistics: Statistics | Recorded = "running",
     ) -> None:
         super().__init__(channels, eps, momentum, statistics)
         self.gain, self.bias = gain, bias
@@ -154,7 +163,7 @@ def standing_statistics(module: nn.Module) -> Iterator[None]:
     """Passes inside the block measure the statistics that evaluation uses after it: the plain average over them.
 
     Works in any mode; every pass uses the statistics of its own batch. All batch norms of this file in ``module`` are
-    ``standing`` from then on.
+    ``standing`` from then on; in those with `Recorded` ones, what was measured stands at every truncation.
 
     Args:
         module: the network.
@@ -174,7 +183,9 @@ def standing_statistics(module: nn.Module) -> Iterator[None]:
     if not norms:
         raise ValueError(f"standing_statistics: {type(module).__name__} has no batch norm of orthogen to measure for")
     for norm in norms:
-        norm.statistics, norm._averaged = "standing", 0
+        norm._averaged = 0
+        if not isinstance(norm.statistics, Recorded):
+            norm.statistics = "standing"
     try:
         yield
         if not any(norm._averaged for norm in norms):

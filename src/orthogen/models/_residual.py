@@ -18,7 +18,7 @@ from orthogen.layers.residual_blocks import DownBlock, UpBlock
 from orthogen.layers.self_attention import SelfAttention
 from orthogen.layers.spectral_norm import SpectralConv2d, SpectralEmbedding, SpectralLinear
 
-__all__ = ["ResidualCritic", "ResidualGenerator", "ResidualLevels", "chunk_widths"]
+__all__ = ["ResidualCritic", "ResidualGenerator", "ResidualLevels", "checked_labels", "chunk_widths"]
 
 # channels over width, at 4, 8, ... pixels of the generator, and after each block of the critic
 GENERATOR_LEVELS = {
@@ -106,7 +106,7 @@ def chunk_widths(dim: int, blocks: int, hierarchical: bool) -> tuple[int, ...]:
     return (dim // (blocks + 1),) * (blocks + 1) if hierarchical else (dim,)
 
 
-def _checked_labels(label: Tensor | None, classes: int, who: str) -> Tensor:
+def checked_labels(label: Tensor | None, classes: int, who: str) -> Tensor:
     """Class labels, refused where they are missing or (on a CPU, where looking is free) out of range."""
     if label is None:
         raise ValueError(
@@ -179,7 +179,7 @@ class ResidualGenerator(nn.Module):
         self, z: Float[Tensor, "batch dim"], label: Int[Tensor, "batch"] | None = None
     ) -> Float[Tensor, "batch c h w"]:
         """Images in [-1, 1] of those classes."""
-        label = _checked_labels(label, self.classes, "generator")
+        label = checked_labels(label, self.classes, "generator")
         first, *others = z.split(self.chunks, dim=1)
         if self.shared is None:
             conditions = [label] * len(self.blocks)
@@ -230,7 +230,7 @@ class ResidualCritic(nn.Module):
         self, images: Float[Tensor, "batch c h w"], label: Int[Tensor, "batch"] | None = None
     ) -> Float[Tensor, "batch 1"]:
         """Logits of real against generated, for images of those classes."""
-        label = _checked_labels(label, self.classes, "critic")
+        label = checked_labels(label, self.classes, "critic")
         h = images
         for block in self.blocks:
             for layer in block.children():

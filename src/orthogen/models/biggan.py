@@ -7,10 +7,9 @@ from torch import nn
 
 from orthogen.core.choices import check_choices
 from orthogen.core.kinds import Model
-from orthogen.core.latent import Blocks, Latent, Normal
+from orthogen.core.latent import Blocks, Latent, Normal, TruncatedNormal
 from orthogen.layers.batch_norm import Statistics
 from orthogen.models._residual import ResidualCritic, ResidualGenerator, ResidualLevels, chunk_widths
-from orthogen.models._truncated_normal import TruncatedNormal
 
 __all__ = ["BigGan"]
 
