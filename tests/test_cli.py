@@ -10,10 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+import orthogen as og
 from orthogen.cli import main
 from orthogen.cli.overrides import leaves, override
+from orthogen.core.directions import Directions
 from orthogen.recipes import build
 
 RECIPE = """
@@ -66,9 +69,9 @@ def test_help_is_quick_and_needs_no_torch():
     seconds = time.perf_counter() - began
     assert done.returncode == 0, done.stderr
     assert seconds < 0.5 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))  # on a machine that is not overloaded
-    for verb in ("demo", "list", "show", "cite", "train", "sample", "traverse", "measure", "report"):
+    for verb in "demo list show cite train sample traverse discover convert measure compare report".split():
         assert re.search(rf"^ +{verb} ", done.stdout, re.MULTILINE)
-    for later in ("discover", "explore", "reproduce", "convert"):
+    for later in ("explore", "reproduce"):
         assert later not in done.stdout
 
 
@@ -77,7 +80,7 @@ def test_python_m_and_version(capsys):
     assert re.fullmatch(r"orthogen \d+\.\d+\.\d+\n", done.stdout)
 
 
-@pytest.mark.parametrize("verb", ["demo", "list", "show", "cite", "train", "sample", "traverse", "measure", "report"])
+@pytest.mark.parametrize("verb", "demo list show cite train sample traverse discover measure compare report".split())
 def test_every_verb_explains_itself(verb, capsys):
     assert main([verb, "--help"]) == 0
     assert f"orthogen {verb}" in capsys.readouterr().out
@@ -152,7 +155,7 @@ def test_no_override_is_no_change():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--imags", "3"], "--imags is no field of this recipe; nearest: --images"),
+        (["--imags", "3"], "--imags is no field of orojar.sprites_small; nearest: --images"),
         (["--objective.terms.orojr.weight", "3"], "nearest: --objective.terms.orojar.weight"),
         (["--images", "many"], "invalid literal for int"),
         (["--objective.terms.orojar.penalty.reduction", "median"], "Expected one of ('max', 'mean')"),
@@ -214,6 +217,103 @@ def test_train_sample_traverse_measure_report(here, capsys):
     page = Path("page.html").read_text()
     assert "mine.tiny" in page
     assert not re.search(r"""(src|href)=["']?https?:""", page)
+
+
+@pytest.fixture
+def trained(here, capsys):
+    assert main(["train", "mine.py:tiny", "--run", "runs/x", "--device", "cpu", "--images", "32"]) == 0
+    capsys.readouterr()
+    return Path("runs/x")
+
+
+def test_discover_and_rename(trained, capsys):
+    assert main(["discover", "runs/x", "SeFa", "Random", "--count", "2"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "runs/x/directions/SeFa.safetensors: 2 directions", "runs/x/directions/Random.safetensors: 2 directions",
+    ]  # fmt: skip
+    file = "runs/x/directions/SeFa.safetensors"
+    assert main(["discover", file, "--rename", "1=size", "0=turn"]) == 0
+    assert capsys.readouterr().out == f"{file}: 1 size, 0 turn\n"
+    assert main(["discover", "runs/x", "SeFa", "--count", "2"]) == 0
+    assert Directions.load(file).names == ("turn", "size")
+    capsys.readouterr()
+    assert "there is no direction 2; give 0 to 1, or by name: turn, size" in fails(
+        capsys, "discover", file, "--rename", "2=a"
+    )
+    assert "'size' is not" in fails(capsys, "discover", file, "--rename", "turn=size")
+    assert Directions.load(file).names == ("turn", "size")
+
+
+def test_settings_of_methods(trained, capsys):
+    quick = ["--steps", "2", "--batch", "4"]
+    words = ["--penalty", "HessianPenalty", "--base", "random", "--search-space", "1", "3", "--orthogonal=retract"]
+    assert main(["discover", "runs/x", "PenaltyDescent", *quick, *words, "--name", "hp", "--seed", "5"]) == 0
+    found = Directions.load("runs/x/directions/hp.safetensors").provenance
+    settings = {name: found["settings"][name] for name in ("penalty", "base", "search_space", "orthogonal", "batch")}
+    assert settings == {
+        "penalty": "HessianPenalty", "base": "random", "search_space": [1, 3], "orthogonal": "retract", "batch": 4,
+    }  # fmt: skip
+    assert found["seed"] == 5
+    options = ["--PenaltyDescent.steps", "2", "--PenaltyDescent.search-space", "all", "--SeFa.count", "1"]
+    assert main(["discover", "runs/x", "--seed", "1", "PenaltyDescent", "SeFa", *options]) == 0
+    assert len(Directions.load("runs/x/directions/SeFa.safetensors")) == 1
+    capsys.readouterr()
+    assert "is of another search, with batch=32 (now 4)" in fails(
+        capsys, "discover", "runs/x", "PenaltyDescent", *quick, "--seed", "1", "--search-space", "all"
+    )
+    assert main(["discover", "runs/x", "PenaltyDescent", "--help"]) == 0
+    said = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    assert "--path-size FLOAT" in said
+    assert "learning rate of Adam" in said  # which the class it is derived from describes
+    assert main(["discover", "--help"]) == 0
+    assert "--clips-every STEPS" in capsys.readouterr().out
+
+
+def test_clips_during_a_search_and_a_generator_of_ones_own(here, capsys):
+    Path("net.py").write_text(
+        "import torch\nfrom torch import nn\n\n\n"
+        "def make():\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Linear(4, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4)))\n"
+    )
+    source = ["--generator", "net.py:make", "--latent", "normal:4"]
+    search = ["discover", "PenaltyDescent", *source, "--steps", "4", "--batch", "2", "--clips-every", "2"]
+    assert main(search) == 0
+    assert capsys.readouterr().out == "directions/PenaltyDescent.safetensors: 4 directions\n"
+    clips = Path("directions/searches/PenaltyDescent_clips")
+    assert sorted(path.name for path in clips.iterdir()) == ["step_000002", "step_000004"]
+    assert {path.suffix for path in (clips / "step_000004").iterdir()} == {".png", ".gif"}
+    assert len(Path("directions/searches/PenaltyDescent.jsonl").read_text().splitlines()) == 4
+
+
+def test_compare_methods(trained, capsys):
+    options = ["--seeds", "2", "--count", "2", "--budget", "200", "--no-vp", "--compare"]
+    assert main(["discover", "runs/x", "SeFa", "Random", *options]) == 0
+    said = capsys.readouterr().out
+    assert "SeFa" in said
+    assert "Random" in said
+    scores = json.loads((trained / "scores.json").read_text())["scores"]
+    assert {score["about"]["leaderboard"]["method"] for score in scores} == {"SeFa", "Random"}
+    found = Directions.load("runs/x/directions/SeFa.safetensors")
+    assert len(found.scores["effect_size"]) == len(found) == 2
+    alone = og.discover("runs/x", "SeFa", count=2, save=False, quiet=True)[0]
+    assert torch.equal(alone.basis, found.basis)
+    main(["discover", "runs/x", "SeFa", "--count", "2"])  # what was measured along them stays
+    assert Directions.load("runs/x/directions/SeFa.safetensors").scores == found.scores
+
+
+def test_ctrl_c_in_a_search_says_how_to_go_on(trained):
+    search = ["discover", "runs/x", "PenaltyDescent", "--steps", "1000000", "--batch", "2", "--save-every", "5"]
+    command = [sys.executable, "-m", "orthogen", *search]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    for _ in range(600):
+        if Path("runs/x/directions/searches/PenaltyDescent.safetensors").exists():
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "stopped; to go on where it was: orthogen " + " ".join(search)
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow
@@ -311,7 +411,22 @@ def test_ctrl_c_says_how_to_go_on(here):
     ("argv", "words"),
     [
         (["trian", "plain.sprites"], "'trian' is no verb; did you mean train?"),
-        (["discover", "runs/x"], "'discover' is no verb; there are demo"),
+        (["discover", "runs/x"], "name a way to find directions, such as SeFa"),
+        (["discover", "runs/x", "SeFaa"], "nothing here is called 'SeFaa'; nearest: SeFa"),
+        (["discover", "runs/x", "SeFa"], "runs/x does not exist"),
+        (["discover", "runs/x", "SeFa", "--lr", "1"], "--lr is no field of SeFa"),
+        (["discover", "runs/x", "orojar.goldens"], "no recipe for a search is called 'orojar.goldens'"),
+        (["discover", "runs/x", "PenaltyDescent", "--lr", "fast"], "fast"),
+        (["discover", "runs/x", "PenaltyDescent", "--lr", "0"], "the learning rate must be positive"),
+        (["discover", "runs/x", "SeFa", "Random", "--name", "both"], "--name both: one name for 2 methods"),
+        (["discover", "runs/x", "SeFa", "--clips-every", "0"], "--clips-every 0: give at least 1 step"),
+        (["discover", "runs/x", "SeFa", "--compare", "--name", "a"], "leave --name and --clips-every out"),
+        (["discover", "SeFa", "--generator", "mine.py:tiny"], "returned a Recipe"),
+        (["discover", "runs/x", "SeFa", "--rename", "0=a"], "--rename takes a directions file and nothing else"),
+        (["discover", "no.safetensors", "--rename", "0"], "--rename 0: give the direction's number or name"),
+        (["discover", "no.safetensors", "--rename", "0=a"], "no.safetensors does not exist"),
+        (["discover", "mine.py", "--rename", "0=a"], "mine.py is not a directions file"),
+        (["train", "orojar.church_mid"], "orojar.church_mid is a recipe for discover, not for train"),
         (["train"], "train needs a recipe (orthogen list recipes shows them)"),
         (["train", "plane.sprites"], "no recipe is called 'plane.sprites'; nearest: plain.sprites"),
         (["train", "nowhere.py:run"], "does not exist; give a Python file"),

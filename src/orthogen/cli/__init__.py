@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
+from orthogen.cli import discover, traverse
+
 __all__ = ["main"]
 
 MISTAKES = (ValueError, TypeError, KeyError, OSError, ModuleNotFoundError)  # what a user can mend
@@ -46,8 +48,24 @@ def _parser() -> _Parser:
         p.add_argument("--with", metavar="FILE.py", dest="own", help="the file of yours that defines the run's model")
 
     def source(p: argparse.ArgumentParser) -> None:
-        p.add_argument("source", metavar="RUN_OR_FILE", help="a run folder, or a checkpoint file")
+        p.add_argument(
+            "source", metavar="RUN_OR_FILE", nargs="?", help="a run folder, or a checkpoint file of any system"
+        )
+        p.add_argument(
+            "--generator", metavar="FILE.py:FUNCTION",
+            help="in place of it, a generator of yours: FUNCTION() returns a module, or what og.adapt makes of one",
+        )  # fmt: skip
+        p.add_argument(
+            "--latent", metavar="KIND:DIM", help="what that module takes: normal:100, uniform:64, sphere:512"
+        )
+        how = p.add_argument_group("how to use a network of another system")
+        how.add_argument("--truncation", type=float, metavar="PSI", help="truncation of the latents or styles")
+        how.add_argument("--space", metavar="z|w|w+", help="the latent space of a StyleGAN")
+        how.add_argument("--noise", metavar="const|random|none", help="the noise inputs of a StyleGAN2")
         own(p)
+
+    def fix_class(p: argparse.ArgumentParser, about: str) -> None:
+        p.add_argument("--fix-class", type=int, metavar="LABEL", help=about)
 
     p = verb("demo", "the five-minute tour: train with and without a regularizer, traverse, measure, report")
     p.add_argument("--run", default="runs/demo", metavar="FOLDER", help="where to write (default: runs/demo)")
@@ -80,21 +98,28 @@ def _parser() -> _Parser:
     p = verb("sample", "images from a checkpoint alone: no data set needed")
     source(p)
     p.add_argument("-n", type=int, default=16, metavar="IMAGES", help="how many (default: 16)")
+    fix_class(p, "one class for all images (default: classes drawn evenly, where there are any)")
     p.add_argument("--seed", type=int, default=0, help="of the latents (default: 0)")
     p.add_argument("--to", metavar="FILE.png", help="where to write (default: samples.png beside the source)")
     device(p)
 
-    p = verb("traverse", "what each latent component does: a grid (PNG), an animation (GIF), a film (MP4)")
+    p = verb("traverse", "what each direction does: strips and a contact sheet (PNG), films (GIF, WebP, MP4)")
     source(p)
-    p.add_argument("--directions", metavar="FILE", help="a directions file (default: the latent's coordinates)")
-    p.add_argument("--seed", type=int, default=0, help="of the base latents (default: 0)")
-    p.add_argument("--rows", type=int, default=12, metavar="N", help="how many directions (default: 12)")
-    p.add_argument("--samples", type=int, default=3, metavar="N", help="how many base latents (default: 3)")
-    p.add_argument("--steps", type=int, default=9, metavar="N", help="columns of the grid (default: 9)")
-    p.add_argument("--extent", type=float, metavar="X", help="go from -X to X (default: the latent's span)")
-    p.add_argument("--video", action="store_true", help="write an MP4 too (needs the extra 'video')")
+    traverse.options(p)
+    fix_class(p, "one class for all (default: each base latent has one, drawn with the seed)")
     p.add_argument("--to", metavar="FOLDER", help="where to write (default: traversals/ in the run folder)")
     device(p)
+
+    p = verb("discover", "find directions: what a generator's latent does, by one method or several", add_help=False)
+    source(p)
+    discover.options(p)
+    fix_class(p, "one class for all samples (default: the method's; classes drawn evenly, where there are any)")
+    p.add_argument("--to", metavar="FOLDER", help="where to write (default: directions/ in the run folder)")
+    device(p)
+
+    p = verb("convert", "another system's checkpoint -> safetensors and JSON, with images compared bit by bit")
+    source(p)
+    p.add_argument("--to", metavar="FILE.safetensors", help="where to write (default: beside the source, by its name)")
 
     p = verb("measure", "scores with standard errors and their protocol, kept in scores.json")
     source(p)
@@ -118,7 +143,8 @@ def _parser() -> _Parser:
         metavar="FILE.py:FUNCTION",
         help="another extractor, as FUNCTION() returns it: images in [-1, 1] -> features, or (features, logits)",
     )
-    p.add_argument("--condition", metavar="NAME", help="the generator's condition that takes class labels")
+    p.add_argument("--condition", metavar="NAME", help="keyword of class labels, where a generator does not say it")
+    fix_class(p, "one class for all images, of a generator that takes class labels")
     p.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
     device(p)
 
@@ -145,12 +171,15 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(verbs)}"
         raise ValueError(f"{first!r} is no verb; {hint}")
     arguments, rest = parser.parse_known_args(argv)
-    if arguments.verb != "train" and rest:
+    if arguments.verb not in ("train", "discover") and rest:
         raise ValueError(f"{rest[0]!r} is no option of {arguments.verb} (orthogen {arguments.verb} --help lists them)")
     if arguments.verb == "train" and arguments.recipe is None:
         if not arguments.help:
             raise ValueError("train needs a recipe (orthogen list recipes shows them)")
         verbs["train"].print_help()
+        raise SystemExit(0)
+    if arguments.verb == "discover" and arguments.help and not (arguments.methods or arguments.generator):
+        verbs["discover"].print_help()
         raise SystemExit(0)
     if arguments.verb is None and not arguments.version:
         parser.print_help()

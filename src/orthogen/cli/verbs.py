@@ -10,7 +10,7 @@ __all__ = ["run"]
 
 
 def run(arguments: Namespace, rest: Sequence[str]) -> None:
-    """Do what the verb says; ``rest`` holds the recipe's own options, for ``train``."""
+    """Do what the verb says; ``rest`` holds a recipe's or a method's own options, for ``train`` and ``discover``."""
     if vars(arguments).get("own"):
         from orthogen.core import catalogue
 
@@ -23,6 +23,8 @@ def run(arguments: Namespace, rest: Sequence[str]) -> None:
         "train": lambda given: _train(given, rest),
         "sample": _sample,
         "traverse": _traverse,
+        "discover": lambda given: _discover(given, rest),
+        "convert": _convert,
         "measure": _measure,
         "compare": _compare,
         "report": _report,
@@ -98,24 +100,10 @@ def _train(given: Namespace, rest: Sequence[str]) -> None:
     print(f"{folder} is trained; next: orthogen traverse {folder}, orthogen measure {folder}, orthogen report {folder}")
 
 
-def _load(given: Namespace) -> Any:
-    from orthogen.checkpoints import load
-    from orthogen.training.distributed import pick_device
-
-    device = pick_device(given.device)
-    generator = load(given.source)
-    generator.module.to(device)
-    return generator
-
-
-def _beside(source: str, name: str) -> Path:
-    path = Path(source)
-    return (path if path.is_dir() else path.parent) / name
-
-
 def _sample(given: Namespace) -> None:
     import torch
 
+    from orthogen.cli.source import beside, generator_of
     from orthogen.core import rng
     from orthogen.core.files import write_atomically
     from orthogen.core.images import to_uint8
@@ -123,34 +111,30 @@ def _sample(given: Namespace) -> None:
 
     if given.n < 1:
         raise ValueError(f"-n {given.n}: ask for at least one image")
-    generator = _load(given)
-    z = generator.latent.sample(given.n, rng=rng.generator(given.seed, "sample"), device=generator.device)
+    generator = generator_of(given)
+    device = generator.device
+    z = generator.latent.sample(given.n, rng=rng.generator(given.seed, "sample"), device=device)
+    labels = torch.randint(max(1, generator.classes), (given.n,), generator=rng.generator(given.seed, "labels"))
+    rows = {generator.condition: labels.to(device)} if generator.classes else {}
     with torch.no_grad():
-        images = torch.cat([to_uint8(generator(part)).cpu() for part in z.split(64)])
+        images = torch.cat(
+            [
+                to_uint8(generator(z[part], **{name: value[part] for name, value in rows.items()})).cpu()
+                for part in torch.arange(given.n, device=device).split(64)
+            ]
+        )
     columns = min(given.n, max(1, round(given.n**0.5)))
     blank = images.new_full((-given.n % columns, *images.shape[1:]), 255)
     cells = montage.fit(torch.cat([images, blank]).unflatten(0, (-1, columns)))
-    to = Path(given.to or _beside(given.source, "samples.png"))
+    to = Path(given.to) if given.to else beside(given, "samples.png")
     write_atomically(to, montage.png(montage.grid(cells)))
     print(to)
 
 
 def _traverse(given: Namespace) -> None:
-    from orthogen.reporting.traversal import traverse
+    from orthogen.cli.traverse import traverse
 
-    to = given.to or _beside(given.source, "traversals")
-    for path in traverse(
-        _load(given),
-        given.directions,
-        to=to,
-        rows=given.rows,
-        samples=given.samples,
-        steps=given.steps,
-        extent=given.extent,
-        seed=given.seed,
-        video=given.video,
-    ):
-        print(path)
+    traverse(given)
 
 
 def _data(named: str | None, resolution: int | None) -> Any:
@@ -170,13 +154,34 @@ def _data(named: str | None, resolution: int | None) -> Any:
     return (ImageArchive if Path(named).suffix == ".zip" else ImageFolder)(named, resolution=resolution)
 
 
+def _discover(given: Namespace, rest: Sequence[str]) -> None:
+    from orthogen.cli.discover import discover
+
+    discover(given, rest)
+
+
+def _convert(given: Namespace) -> None:
+    from orthogen.checkpoints import convert
+    from orthogen.cli.source import settings
+
+    if given.source is None or given.generator:
+        raise ValueError("convert takes a file or a run folder; a generator of yours is saved by og.save_generator")
+    found = convert(given.source, given.to, **settings(given))
+    print(found)
+    print(f"{found.about}: its model, source and hashes")
+    if not found.equal:
+        raise ValueError(f"{found.path} does not draw the same images as {given.source}; please report this")
+
+
 def _measure(given: Namespace) -> None:
+    from orthogen.cli.source import generator_of, settings, shifted
     from orthogen.core import catalogue
     from orthogen.core.score import Score
     from orthogen.evaluation import measure
     from orthogen.metrics.penalty_value import PenaltyValue
     from orthogen.training.distributed import pick_device
 
+    shifted(given, "metrics")
     extractor: Any = given.features
     if given.inception:
         if extractor:
@@ -190,7 +195,7 @@ def _measure(given: Namespace) -> None:
     scores: list[Score] = []
     try:
         measure(
-            given.source,
+            generator_of(given, fixed=False) if given.source is None else given.source,
             [
                 PenaltyValue(name, layers=tuple(given.layers or ())) if name in penalties else name
                 for name in given.metrics
@@ -202,6 +207,8 @@ def _measure(given: Namespace) -> None:
             reference_n=given.reference,
             balanced=not given.as_is,
             condition=given.condition,
+            fix_class=given.fix_class,
+            settings=settings(given),
             seed=given.seed,
             device=pick_device(given.device),
             each=scores.append,
