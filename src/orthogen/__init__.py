@@ -39,6 +39,7 @@ _CORE = {
     "load": "checkpoints",
     "convert": "checkpoints",
     "discover": "evaluation",
+    "leaderboard": "evaluation.leaderboard",
     "SearchRecipe": "evaluation.search_recipe",
     "read_directions": "evaluation.published",
     "measure": "evaluation",

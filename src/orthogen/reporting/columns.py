@@ -162,6 +162,8 @@ def score_rows(runs: Sequence[RunRecord], columns: Sequence[Column]) -> list[Sco
     for run in runs:
         table: dict[str, Score] = {}
         for score in run.scores:
+            if "leaderboard" in score.about:  # it has a section of its own
+                continue
             again = sum(other.name == score.name for other in table.values())
             table[f"{score.name} ({again + 1})" if again else score.name] = score
         tables.append(table)

@@ -14,6 +14,7 @@ from orthogen.core.files import write_atomically
 from orthogen.reporting.charts import charts
 from orthogen.reporting.columns import HISTORY, Column, column, score_rows, written_pictures
 from orthogen.reporting.figures import PALETTE
+from orthogen.reporting.leaderboard import views
 from orthogen.reporting.record import RunRecord, read_run
 from orthogen.reporting.settings import compare
 from orthogen.reporting.strips import GAP, SAMPLES, STEPS, Strips, aligned, strips
@@ -70,7 +71,8 @@ def report(
     """One HTML file about one run, or about several side by side. It loads nothing from outside itself.
 
     The page shows samples and how they came about, traversals in motion (drawn from the latest checkpoint, from the
-    same base latents in every run), scores with standard errors and protocol, losses and penalties, the settings with
+    same base latents in every run), leaderboards of methods that find directions, scores
+    with standard errors and protocol, losses and penalties, the settings with
     their differences, and the environment. What a run lacks is left out, and the page says so.
 
     Args:
@@ -109,6 +111,7 @@ def report(
         motion=_motion(records, columns, rows, seed, _BUDGET // pictures),
         frame={"steps": STEPS, "samples": SAMPLES, "gap": GAP},
         runs=columns,
+        leaderboards=views(records),
         scores=score_rows(records, columns),
         charts=charts(records),
         settings=compare([run.recipe for run in records]),
