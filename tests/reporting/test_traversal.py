@@ -1,4 +1,3 @@
-import io
 import sys
 from pathlib import Path
 
@@ -6,165 +5,27 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
-from torch import nn
+from torch import Tensor, nn
 
 import orthogen as og
-from orthogen.core.images import to_uint8
-from orthogen.core.rng import generator
+from linear_generator import linear_generator
 from orthogen.reporting import traversal as files
-from orthogen.reporting.animation import gif
-from orthogen.reporting.drawing import reach, traversal
-from orthogen.reporting.montage import fit, grid, sheet
-from orthogen.reporting.paths import traversal_latents
 
 
-def linear_generator(dim: int = 3, side: int = 4, channels: int = 3) -> og.Generator:
-    module = nn.Sequential(nn.Linear(dim, channels * side * side), nn.Tanh(), nn.Unflatten(1, (channels, side, side)))
-    with torch.no_grad():
-        module[0].weight.copy_(torch.linspace(-1, 1, module[0].weight.numel()).view_as(module[0].weight))
-        module[0].bias.zero_()
-    return og.adapt(module, og.Normal(dim))
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
 
 
-@pytest.mark.parametrize("max_batch", [1, 5, 7, 1000])
-@pytest.mark.parametrize("mode", ["replace", "add"])
-def test_pictures_are_those_of_the_latents_in_passes_of_any_size(max_batch, mode, rng):
-    G = linear_generator()
-    z = torch.randn(2, 3, generator=rng)
-    directions = og.Directions(torch.linalg.qr(torch.randn(3, 3, generator=rng)).Q[:2])
-    drawn = traversal(G, directions, z=z, steps=5, extent=1.5, mode=mode, max_batch=max_batch)
-    latents = traversal_latents(z, directions.basis, torch.linspace(-1.5, 1.5, 5), mode)
-    expected = to_uint8(G(latents.flatten(0, 2))).view(2, 2, 5, 3, 4, 4)
-    assert drawn.dtype == torch.uint8
-    assert drawn.shape == (2, 2, 5, 3, 4, 4)
-    assert (drawn.int() - expected.int()).abs().max() <= 1  # sums in another order, then rounding
-
-
-def test_no_pass_is_larger_than_asked():
-    sizes = []
-    G = og.adapt(nn.Unflatten(1, (1, 2, 2)), og.Normal(4), call=lambda m, z: sizes.append(len(z)) or m(z))
-    traversal(G, n=3, steps=5, max_batch=8)
-    assert max(sizes) == 8
-    assert sum(sizes) == 4 * 3 * 5
-
-
-def test_the_span_of_the_latent_is_the_default_extent(rng):
-    G = og.adapt(nn.Unflatten(1, (1, 1, 2)), og.Uniform(2, low=-0.5, high=1.0))
-    ends = traversal(G, n=1, steps=2, rng=rng)
-    assert ends[0, 0, :, 0, 0, 0].tolist() == to_uint8(torch.tensor([-0.5, 1.0]).view(2, 1, 1, 1)).flatten().tolist()
-
-
-def test_base_latents_follow_the_seed():
-    G = linear_generator()
-    first, again, other = (traversal(G, n=2, steps=3, rng=torch.Generator().manual_seed(s)) for s in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_conditions_follow_their_sample():
-    G = og.adapt(
-        nn.Identity(), og.Normal(2), call=lambda m, z, label: label.view(-1, 1, 1, 1).expand(-1, 1, 2, 2) * 0.5
-    )
-    drawn = traversal(G, n=3, steps=4, max_batch=5, conditions={"label": torch.tensor([-2.0, 0.0, 2.0])})
-    assert drawn[:, :, :, 0, 0, 0].tolist() == [[[level] * 4 for level in (0, 128, 255)]] * 2
-
-
-def test_the_generator_draws_in_evaluation_mode_and_is_left_as_it_was(rng):
-    norm = nn.BatchNorm2d(1)
-    module = nn.Sequential(nn.Unflatten(1, (1, 2, 2)), norm, nn.Dropout(0.5).eval())
-    module.train()
-    module[2].eval()
-    before = {name: value.clone() for name, value in module.state_dict().items()}
-    state = torch.get_rng_state()
-    z = torch.randn(2, 4, generator=rng)
-    G = og.adapt(module, og.Normal(4))
-    whole, split = (traversal(G, z=z, steps=3, max_batch=size) for size in (1000, 1))
-    assert torch.equal(whole, split)
-    assert [part.training for part in module] == [True, True, False]
-    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ({"n": 0}, "n=0: a traversal starts from at least one latent"),
-        ({"steps": 0}, "steps=0: give at least 1"),
-        ({"extent": -1.0}, "extent=-1.0: give one positive number, or two with the first below the second"),
-        ({"extent": (2.0, 1.0)}, "extent=(2.0, 1.0): give one positive number, or two with the first below the second"),
-        (
-            {"directions": og.Directions(torch.eye(5))},
-            "the directions are 5 wide, the generator's latent 3; give directions that were found in this generator",
-        ),
-    ],
-)
-def test_mistakes_are_said_in_one_line(arguments, text):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the text is compared whole)
-        traversal(linear_generator(), **arguments)
-    assert str(caught.value) == text
-
-
-def test_what_is_no_image_is_refused():
-    with pytest.raises(ValueError, match=r"the generator gives \(8, 2, 2, 2\); images are \(batch, .*, gray or RGB"):
-        traversal(og.adapt(nn.Unflatten(1, (2, 2, 2)), og.Normal(8)), n=1, steps=1)
-
-
-def test_reach_takes_a_number_a_pair_or_nothing():
-    G = linear_generator()
-    assert [reach(G, extent) for extent in (None, 3.0, (-1.0, 4.0))] == [(-2.0, 2.0), (-3.0, 3.0), (-1.0, 4.0)]
-
-
-# ------------------------------------------------------------------------------------------------ sheets
-def test_a_grid_holds_every_pixel_in_its_place(rng):
-    images = torch.randint(0, 200, (2, 3, 3, 5, 4), generator=rng, dtype=torch.uint8)
-    picture = torch.from_numpy(np.array(grid(images, gutter=1)))
-    assert picture.shape == (2 * 6 - 1, 3 * 5 - 1, 3)
-    for i in range(2):
-        for j in range(3):
-            assert torch.equal(picture[i * 6 : i * 6 + 5, j * 5 : j * 5 + 4], images[i, j].permute(1, 2, 0))
-    assert bool((picture[5] == 255).all())
-    assert bool((picture[:, 4] == 255).all())
-
-
-def test_a_grid_can_have_transparent_gutters():
-    picture = grid(torch.zeros(1, 2, 1, 2, 2, dtype=torch.uint8), gutter=1, paper=(0, 0, 0, 0))
-    assert picture.mode == "RGBA"
-    assert np.asarray(picture)[0, :, 3].tolist() == [255, 255, 0, 255, 255]
-
-
-def test_fit_enlarges_by_whole_pixels_and_averages_down(rng):
-    small = torch.randint(0, 256, (2, 3, 32, 32), generator=rng, dtype=torch.uint8)
-    assert torch.equal(fit(small)[..., ::2, 1::2], small)
-    large = torch.zeros(1, 8, 8, dtype=torch.uint8)
-    large[:, :, 1::2] = 100
-    assert bool((fit(large, largest=4) == 50).all())
-
-
-def test_a_sheet_marks_its_column():
-    images = torch.full((2, 2, 3, 1, 8, 8), 90, dtype=torch.uint8)
-    plain, marked = (sheet(images, ("a", "b"), ("-1", "0", "+1"), mark) for mark in (None, 1))
-    assert plain.size == marked.size
-    assert plain.tobytes() != marked.tobytes()
-    with pytest.raises(ValueError, match="1 labels and 0 heads for 2 blocks and 3 columns"):
-        sheet(images, ("a",))
-
-
-def test_a_grid_of_nothing_or_of_odd_channels_is_refused():
-    for shape in ((0, 3, 1, 2, 2), (1, 1, 2, 2, 2)):
-        with pytest.raises(ValueError, match="a grid needs at least one image, gray or RGB"):
-            grid(torch.zeros(shape, dtype=torch.uint8))
-
-
-# ------------------------------------------------------------------------------------------------ files
-def test_traverse_writes_grid_and_loop(tmp_path):
+def test_traverse_writes_strips_and_a_loop(tmp_path):
     G = linear_generator()
     names = ("turn", "grow", "a direction with a name far too long for the margin of a picture")
     directions = og.Directions(torch.eye(3), names=names, provenance={"method": "SeFa"})
     written = og.traverse(G, directions, to=tmp_path, samples=2, steps=5, frames=8, fps=10.0)
     assert [path.name for path in written] == ["sefa.png", "sefa.gif"]
-    with Image.open(written[0]) as still:
-        assert still.width > 5 * 64
-        assert still.height > 6 * 64
+    width, height = size_of(written[0])
+    assert width > 5 * 64
+    assert height > 6 * 64
     with Image.open(written[1]) as loop:
         assert loop.info["loop"] == 0
         assert loop.info["duration"] == 100
@@ -172,26 +33,40 @@ def test_traverse_writes_grid_and_loop(tmp_path):
     assert len(frames) == 8
     steps = [abs(a - b).mean() for a, b in zip(frames, [*frames[1:], frames[0]], strict=True)]
     assert steps[-1] <= max(steps[:-1]) + 1  # no jump where the loop closes
+    assert sorted(tmp_path.iterdir()) == sorted(written)
+
+
+def test_films_follow_the_path_asked_for(tmp_path):
+    seen: list[float] = []
+
+    def call(module: nn.Module, z: Tensor) -> Tensor:
+        seen.extend(z[:, 0].tolist())
+        return z[:, :1, None, None].expand(-1, 1, 2, 2) / 3
+
+    G = og.adapt(nn.Identity(), og.Normal(1), call=call)
+    lengths = {}
+    for path in ("pingpong", "linear", "smooth_center"):
+        seen.clear()
+        (film,) = og.traverse(G, to=tmp_path / path, samples=1, grid=False, path=path, extent=3.0)
+        with Image.open(film) as frames:
+            lengths[path] = frames.n_frames
+        assert min(seen) == pytest.approx(-3, abs=0.03)
+        assert max(seen) == pytest.approx(3, abs=1e-5)
+    assert lengths == {"pingpong": 48, "linear": 48, "smooth_center": 180}
+    with pytest.raises(ValueError, match="path='there': a film can follow pingpong, linear, smooth_center"):
+        og.traverse(G, to=tmp_path, path="there")
+    with pytest.raises(ValueError, match="frames=90: smooth_center takes a positive multiple of 4, such as 180"):
+        og.traverse(G, to=tmp_path, path="smooth_center", frames=90)
 
 
 def test_few_colors_stay_as_they_are_in_the_loop(tmp_path):
-    gray = og.adapt(nn.Sequential(nn.Tanh(), nn.Unflatten(1, (1, 2, 2))), og.Normal(4))
-    (path,) = og.traverse(gray, to=tmp_path, samples=1, frames=4, grid=False)
-    images = traversal(gray, z=gray.latent.sample(1, rng=generator(0, "traversal")), values=torch.tensor([0.0]))
+    def call(module: nn.Module, z: Tensor) -> Tensor:
+        return z.sign()[:, :1, None, None].expand(-1, 3, 2, 2) * torch.tensor([0.2, 0.6, -1.0]).view(3, 1, 1)
+
+    (path,) = og.traverse(og.adapt(nn.Identity(), og.Normal(1), call=call), to=tmp_path, frames=4, grid=False)
     with Image.open(path) as loop:
-        first = {color for _, color in loop.convert("RGB").getcolors(4096)}
-    assert {(level,) * 3 for level in images.flatten().tolist()} <= first
-
-
-def test_many_colors_share_one_palette_and_white_paper_stays_white(rng):
-    noise = torch.randint(0, 256, (2, 40, 40, 3), generator=rng, dtype=torch.uint8)
-    noise[:, :8] = 255
-    with Image.open(io.BytesIO(gif([Image.fromarray(frame.numpy()) for frame in noise]))) as loop:
-        frames = [np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(loop)]
-    colors = {tuple(color) for frame in frames for color in frame.reshape(-1, 3).tolist()}
-    assert len(colors) <= 256
-    assert all((frame[:8] == 255).all() for frame in frames)
-    assert abs(frames[1] - noise[1].numpy()).mean() < 25  # 256 colors for noise that fills the cube
+        colors = {color for f in ImageSequence.Iterator(loop) for _, color in f.convert("RGB").getcolors(4096)}
+    assert {(153, 204, 0), (102, 51, 255)} <= colors
 
 
 def test_one_seed_gives_the_same_pictures_again(tmp_path):
@@ -203,17 +78,6 @@ def test_one_seed_gives_the_same_pictures_again(tmp_path):
     assert first == again != other
 
 
-def test_rows_limits_the_directions(tmp_path):
-    G = linear_generator()
-    heights = []
-    for rows in (1, 2, None):
-        with Image.open(og.traverse(G, to=tmp_path, rows=rows, samples=1, gif=False)[0]) as picture:
-            heights.append(picture.height)
-    assert heights[1] - heights[0] == heights[2] - heights[1] == 66
-    with pytest.raises(ValueError, match="rows=0: give how many directions to draw, at least 1"):
-        og.traverse(G, to=tmp_path, rows=0)
-
-
 def test_a_run_gets_its_traversals_in_its_own_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "load", lambda path: linear_generator())
     directions = tmp_path / "run" / "directions" / "found.safetensors"
@@ -222,9 +86,105 @@ def test_a_run_gets_its_traversals_in_its_own_folder(tmp_path, monkeypatch):
     assert path == tmp_path / "run" / "traversals" / "found.png"
 
 
+def test_published_matrices_are_read_too(tmp_path):
+    torch.save(torch.randn(40, 40, generator=torch.Generator().manual_seed(0)), tmp_path / "our_goldens_mid.pt")
+    G = linear_generator(120)
+    only = ["color", 1]
+    (path,) = og.traverse(G, tmp_path / "our_goldens_mid.pt", only=only, to=tmp_path, samples=1, gif=False)
+    assert path.name == "our_goldens_mid.png"
+
+
+# ------------------------------------------------------------------------------------------------ which directions
+def test_rows_limits_the_directions(tmp_path):
+    G = linear_generator()
+    heights = [size_of(og.traverse(G, to=tmp_path, rows=n, samples=1, gif=False)[-1])[1] for n in (1, 2, None)]
+    assert heights[1] - heights[0] == heights[2] - heights[1] == 66
+    for wrong in ({"rows": 0}, {"per_file": 0}):
+        with pytest.raises(ValueError, match=r"(rows|per_file)=0: give how many directions to draw, at least 1"):
+            og.traverse(G, to=tmp_path, **wrong)
+
+
+def test_directions_can_be_named_or_numbered(tmp_path):
+    G = linear_generator()
+    z, seen = og.Directions(torch.eye(3), names=("a", "b", "c")), []
+    call = lambda module, latents: seen.append(latents) or module(latents)  # noqa: E731
+    G = og.adapt(G.module, G.latent, call=call)
+    og.traverse(G, z, only=["c", 0], to=tmp_path, samples=1, steps=2, gif=False, rows=1, extent=9.0)
+    ends = torch.cat(seen)
+    assert ends[:2, 2].tolist() == pytest.approx([-9.0, 9.0], abs=1e-5)
+    assert ends[2:, 0].tolist() == pytest.approx([-9.0, 9.0], abs=1e-5)
+    with pytest.raises(ValueError, match=r"there is no direction d; give 0 to 2, or by name: a, b, c"):
+        og.traverse(G, z, only=["d"], to=tmp_path)
+
+
+def test_more_directions_than_a_file_shows_go_to_more_files(tmp_path):
+    G = linear_generator(8)
+    directions = og.Directions(torch.eye(8)).renamed({2: "pose/light!", 7: "end"})
+    written = og.traverse(G, directions, to=tmp_path, rows=None, per_file=3, samples=1, frames=4)
+    assert [path.name for path in written] == [
+        f"directions_{name}.{kind}"
+        for name in ("000_Q000-pose_light_", "001_Q003-Q005", "002_Q006-end")
+        for kind in ("png", "gif")
+    ]
+    heights = [size_of(path)[1] for path in written[::2]]
+    assert heights[0] == heights[1] == heights[2] + 66
+    whole = og.traverse(G, directions, to=tmp_path / "whole", rows=None, samples=1, gif=False)
+    strips = [np.asarray(Image.open(path))[34:100, -200:] for path in (written[2], whole[0])]
+    assert strips[0].shape == strips[1].shape
+
+
+def test_the_contact_sheet_shows_what_the_strips_leave_out(tmp_path):
+    G = linear_generator(20)
+    few = og.traverse(G, to=tmp_path, samples=1, gif=False)
+    assert [path.name for path in few] == ["coordinates_contact.png", "coordinates.png"]
+    assert [path.name for path in og.traverse(G, to=tmp_path, rows=None, per_file=20, samples=1, gif=False)] == [
+        "coordinates.png"
+    ]
+    chosen = og.traverse(G, to=tmp_path / "chosen", only=[3, 4], samples=1, gif=False, contact=True)
+    assert size_of(few[0])[0] * size_of(few[0])[1] > 5 * size_of(chosen[0])[0] * size_of(chosen[0])[1]
+    assert len(og.traverse(G, to=tmp_path, only=[3, 4], samples=1, gif=False)) == 1
+
+
+def test_directions_of_another_generator_are_drawn_with_a_warning(tmp_path):
+    found = og.SeFa().fit(linear_generator())
+    other = linear_generator()
+    with torch.no_grad():
+        other.module[0].weight.mul_(2)
+    with pytest.warns(UserWarning, match="found by SeFa in a generator with other weights"):
+        og.traverse(other, found, to=tmp_path, samples=1, gif=False)
+
+
+# ------------------------------------------------------------------------------------------------ classes
+def test_classes_are_drawn_with_the_seed_or_fixed(tmp_path):
+    seen: list[int] = []
+
+    def call(module: nn.Module, z: Tensor, label: Tensor) -> Tensor:
+        seen.extend(label.tolist())
+        return z[:, :1, None, None].expand(-1, 1, 2, 2)
+
+    G = og.adapt(nn.Identity(), og.Normal(2), call=call, classes=1000)
+    drawn = []
+    for seed in (0, 0, 1):
+        seen.clear()
+        og.traverse(G, to=tmp_path, seed=seed, samples=4, frames=4)
+        drawn.append(sorted(set(seen)))
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(drawn[0]) == 4
+    seen.clear()
+    named = og.traverse(G, to=tmp_path / "named", samples=2, gif=False)
+    plain = og.traverse(G, to=tmp_path / "plain", samples=2, gif=False, fix_class=207)
+    assert set(seen[-10:]) == {207}
+    assert size_of(named[0])[0] > size_of(plain[0])[0] + 40  # "class 207" beside each line
+    with pytest.raises(ValueError, match="class 1000 was asked for; this generator has the classes 0 to 999"):
+        og.traverse(G, to=tmp_path, fix_class=1000)
+    with pytest.raises(ValueError, match="this generator takes no class labels"):
+        og.traverse(linear_generator(), to=tmp_path, fix_class=1)
+
+
+# ------------------------------------------------------------------------------------------------ videos
 def test_a_video_has_every_frame(tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg")
-    arguments = {"samples": 1, "frames": 6, "fps": 12, "grid": False, "gif": False, "video": True}
+    arguments = {"samples": 1, "frames": 6, "fps": 12, "grid": False, "gif": False, "mp4": True}
     (path,) = og.traverse(linear_generator(), to=tmp_path, **arguments)
     assert path.suffix == ".mp4"
     frames, seconds = ffmpeg.count_frames_and_secs(str(path))
@@ -232,8 +192,18 @@ def test_a_video_has_every_frame(tmp_path):
     assert seconds == pytest.approx(0.5, abs=0.02)
 
 
+def test_the_released_layout_plays_at_the_released_rate(tmp_path):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    (path,) = og.traverse(
+        linear_generator(2), to=tmp_path, samples=1, path="smooth_center", grid=False, gif=False, mp4=True
+    )
+    frames, seconds = ffmpeg.count_frames_and_secs(str(path))
+    assert frames == 180
+    assert seconds == pytest.approx(3.0, abs=0.02)
+
+
 def test_a_video_without_the_extra_names_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio.v2", None)
     with pytest.raises(ValueError, match=r"an MP4 needs the video extra: pip install 'orthogen\[video\]'"):
-        og.traverse(linear_generator(), to=tmp_path, video=True)
+        og.traverse(linear_generator(), to=tmp_path, mp4=True)
     assert not list(Path(tmp_path).iterdir())

@@ -1,6 +1,6 @@
 """Drawing traversals: what a generator gives while its latent moves along one direction at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -9,45 +9,95 @@ from torch import Tensor
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.images import to_uint8
+from orthogen.core.progress import track
 from orthogen.core.shapes import Float, UInt8
 from orthogen.core.untouched import evaluating
-from orthogen.reporting.paths import Number, check_mode, linear, moved
+from orthogen.reporting._moves import Moves, basis_of
+from orthogen.reporting.paths import PATHS, Number, linear
 
-__all__ = ["basis_of", "reach", "traversal"]
+__all__ = ["drawn", "drawn_frames", "frames", "path_values", "traversal"]
 
-
-def basis_of(generator: Generator, directions: Directions | str | Path | None) -> Directions:
-    """The directions themselves, those of a file, or the latent's own coordinates for None.
-
-    Raises:
-        ValueError: they are of another width than the generator's latent.
-    """
-    if directions is None:
-        return Directions.coordinates(generator.latent.dim)
-    found = directions if isinstance(directions, Directions) else Directions.load(directions)
-    if found.basis.shape[1] != generator.latent.dim:
-        raise ValueError(
-            f"the directions are {found.basis.shape[1]} wide, the generator's latent {generator.latent.dim}; "
-            "give directions that were found in this generator"
-        )
-    return found
+Shrink = Callable[[Tensor], Tensor]
 
 
-def reach(generator: Generator, extent: Number | Sequence[Number] | None) -> tuple[float, float]:
-    """Both ends of a traversal: (low, high) as given, -e to e for one number, the latent's span for None.
+def path_values(path: str, low: Number, high: Number, count: int) -> Float[Tensor, "count"]:
+    """The values that a film visits.
 
     Raises:
-        ValueError: the lower end is not below the upper one.
+        ValueError: there is no such path, or it has no such number of frames.
+
+    Example:
+        >>> path_values("linear", -2, 2, 5).tolist()
+        [-2.0, -1.0, 0.0, 1.0, 2.0]
     """
-    if extent is None:
-        return generator.latent.span
-    ends = (-extent, extent) if isinstance(extent, int | float) else tuple(extent)
-    if len(ends) != 2 or not ends[0] < ends[1]:
-        raise ValueError(f"extent={extent}: give one positive number, or two with the first below the second")
-    return float(ends[0]), float(ends[1])
+    if path not in PATHS:
+        raise ValueError(f"path={path!r}: a film can follow {', '.join(PATHS)}")
+    return PATHS[path](low, high, count)
 
 
 @torch.no_grad()
+def _batches(
+    generator: Generator, moves: Moves, order: Iterable[tuple[Tensor, Tensor, Tensor]], shrink: Shrink | None
+) -> Iterator[UInt8[Tensor, "batch c h w"]]:
+    """Pictures for index after index (direction, sample, value), in evaluation mode."""
+    for direction, sample, value in order:
+        z, conditions = moves.latents(direction, sample, value)
+        with evaluating(generator.module):
+            images = generator(z, **conditions)
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(
+                f"the generator gives {tuple(images.shape)}; images are (batch, channels, height, width), gray or RGB"
+            )
+        levels = to_uint8(images).cpu()
+        yield levels if shrink is None else shrink(levels)
+
+
+def drawn(
+    generator: Generator,
+    moves: Moves,
+    values: Float[Tensor, "steps"],
+    max_batch: int = 64,
+    shrink: Shrink | None = None,
+) -> UInt8[Tensor, "directions samples steps c h w"]:
+    """All pictures along the moves; ``shrink`` is applied to each pass, before anything is kept."""
+    values = values.to(moves.z)
+    shape = (len(moves.q), len(moves.z), len(values))
+    parts = torch.arange(shape[0] * shape[1] * shape[2], device=values.device).split(max_batch)
+
+    def order() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for part in track(parts, "drawing strips", len(parts)):
+            direction, sample, step = torch.unravel_index(part, shape)
+            yield direction, sample, values[step]
+
+    return torch.cat(list(_batches(generator, moves, order(), shrink))).unflatten(0, shape)
+
+
+def drawn_frames(
+    generator: Generator,
+    moves: Moves,
+    values: Float[Tensor, "frames"],
+    max_batch: int = 64,
+    shrink: Shrink | None = None,
+    what: str = "drawing frames",
+) -> Iterator[UInt8[Tensor, "directions samples c h w"]]:
+    """Frame after frame, one per value; no more than a pass and a frame are held."""
+    values = values.to(moves.z)
+    shape = (len(values), len(moves.q), len(moves.z))
+    parts = torch.arange(shape[0] * shape[1] * shape[2], device=values.device).split(max_batch)
+
+    def order() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for part in track(parts, what, len(parts)):
+            step, direction, sample = torch.unravel_index(part, shape)
+            yield direction, sample, values[step]
+
+    held: list[Tensor] = []
+    for batch in _batches(generator, moves, order(), shrink):
+        held.extend(batch)
+        while len(held) >= shape[1] * shape[2]:
+            yield torch.stack(held[: shape[1] * shape[2]]).unflatten(0, shape[1:])
+            del held[: shape[1] * shape[2]]
+
+
 def traversal(
     generator: Generator,
     directions: Directions | str | Path | None = None,
@@ -57,14 +107,15 @@ def traversal(
     steps: int = 9,
     extent: Number | Sequence[Number] | None = None,
     values: Float[Tensor, "steps"] | None = None,
-    mode: str = "replace",
+    mode: str | None = None,
     rng: torch.Generator | None = None,
     max_batch: int = 64,
     conditions: Mapping[str, Tensor] | None = None,
 ) -> UInt8[Tensor, "directions samples steps c h w"]:
     """Pictures along directions, drawn at most ``max_batch`` at a time and kept as uint8 on the CPU.
 
-    The generator draws in evaluation mode and is left as it was.
+    The generator draws in evaluation mode and is left as it was. One with classes gets one per base latent, drawn with
+    ``rng``; ``generator.of_class(3)`` has that class only.
 
     Args:
         generator: what draws.
@@ -72,10 +123,13 @@ def traversal(
         z: base latents; ``n`` fresh ones for None.
         n: how many base latents to draw.
         steps: how many equidistant values.
-        extent: the ends, in units of the latent: (low, high), or one number for both sides; the latent's span for None.
-        values: the very values to visit, in place of ``steps`` and ``extent``.
-        mode: ``replace`` the coordinate along a direction, or ``add`` to it.
-        rng: where fresh latents come from.
+        extent: the ends, in units of the latent: (low, high), or one number for both sides. None goes two standard
+            deviations to either side along directions whose deviation is known, around the mean where the coordinate is
+            replaced; along others over the latent's span.
+        values: the very coordinates to visit, in place of ``steps`` and ``extent``.
+        mode: ``replace`` the coordinate along a direction, or ``add`` to it. None replaces it in the latents of this
+            library that have a known mean, and adds in others, such as styles w, whose coordinates do not lie around 0.
+        rng: where fresh latents and classes come from.
         max_batch: images per pass.
         conditions: what the generator is called with besides, one row per base latent.
 
@@ -88,25 +142,51 @@ def traversal(
         >>> traversal(G, n=2, steps=3, extent=1.0).shape
         torch.Size([4, 2, 3, 1, 2, 2])
     """
-    if z is None:
-        if n < 1:
-            raise ValueError(f"n={n}: a traversal starts from at least one latent")
-        z = generator.latent.sample(n, rng=rng)
-    z = z.to(generator.device)
-    q = basis_of(generator, directions).basis.to(z)
-    a = (linear(*reach(generator, extent), steps) if values is None else values).to(z)
-    check_mode(q, mode)
-    shape = (len(q), len(z), len(a))
-    drawn = []
-    with evaluating(generator.module):
-        for part in torch.arange(len(q) * len(z) * len(a), device=z.device).split(max_batch):
-            d, sample, step = torch.unravel_index(part, shape)
-            rows = {name: value[sample.to(value.device)] for name, value in (conditions or {}).items()}
-            images = generator(moved(z[sample], q[d], a[step], mode), **rows)
-            if images.ndim != 4 or images.shape[1] not in (1, 3):
-                raise ValueError(
-                    f"the generator gives {tuple(images.shape)}; images are (batch, channels, height, width), "
-                    "gray or RGB"
-                )
-            drawn.append(to_uint8(images).cpu())
-    return torch.cat(drawn).unflatten(0, shape)
+    found = basis_of(generator, directions)
+    ends = extent if values is None else 1.0  # given values are coordinates, as a given extent is
+    moves = Moves.of(generator, found, z=z, n=n, extent=ends, mode=mode, rng=rng, conditions=conditions)
+    return drawn(generator, moves, linear(moves.low, moves.high, steps) if values is None else values, max_batch)
+
+
+def frames(
+    generator: Generator,
+    directions: Directions | str | Path | None = None,
+    *,
+    path: str = "pingpong",
+    count: int = 48,
+    z: Float[Tensor, "samples dim"] | None = None,
+    n: int = 3,
+    extent: Number | Sequence[Number] | None = None,
+    mode: str | None = None,
+    rng: torch.Generator | None = None,
+    max_batch: int = 64,
+    conditions: Mapping[str, Tensor] | None = None,
+) -> Iterator[UInt8[Tensor, "directions samples c h w"]]:
+    """The frames of a film along directions, one by one as they are drawn: none is kept here.
+
+    Args:
+        generator: see `traversal` for what is not named here.
+        directions: what to move along.
+        path: how the values go: ``pingpong``, there and back with ease; ``linear``, from end to end; ``smooth_center``,
+            as in the released tools of the Hessian Penalty and OroJaR.
+        count: how many frames; even for ``pingpong``, a multiple of 4 for ``smooth_center`` (180 there).
+        z: base latents.
+        n: how many base latents to draw.
+        extent: the ends.
+        mode: ``replace`` or ``add``.
+        rng: where fresh latents and classes come from.
+        max_batch: images per pass.
+        conditions: what the generator is called with besides.
+
+    Raises:
+        ValueError: as `traversal`, or there is no such path.
+
+    Example:
+        >>> import orthogen as og
+        >>> G = og.adapt(torch.nn.Unflatten(1, (1, 2, 2)), og.Normal(4))
+        >>> [frame.shape for frame in frames(G, n=3, path="linear", count=2)]
+        [torch.Size([4, 3, 1, 2, 2]), torch.Size([4, 3, 1, 2, 2])]
+    """
+    found = basis_of(generator, directions)
+    moves = Moves.of(generator, found, z=z, n=n, extent=extent, mode=mode, rng=rng, conditions=conditions)
+    return drawn_frames(generator, moves, path_values(path, moves.low, moves.high, count), max_batch)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from orthogen.core.shapes import UInt8
 
-__all__ = ["beside", "fit", "grid", "png", "sheet", "signed"]
+__all__ = ["beside", "fit", "grid", "png", "sheet", "shortened", "signed", "wrapped"]
 
 PAPER = (255, 255, 255)
 INK = (31, 35, 40)
@@ -21,7 +21,7 @@ FAINT = (120, 128, 138)
 MARGIN = 12  # px around a sheet
 TEXT = 13  # px, height of labels
 FONT = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))  # Pillow's own has no minus sign
-LABEL = 180  # px, longest label on the left before it is cut
+LABEL = 120  # px, longest line of a label on the left
 
 
 def fit(images: UInt8[Tensor, "*n c h w"], smallest: int = 64, largest: int = 256) -> UInt8[Tensor, "*n c h2 w2"]:
@@ -71,12 +71,25 @@ def grid(images: UInt8[Tensor, "rows columns c h w"], gutter: int = 2, paper: Se
     return Image.fromarray(canvas[: canvas.shape[0] - gutter, : canvas.shape[1] - gutter].contiguous().numpy())
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """The text, cut with an ellipsis where it is longer than ``width`` pixels."""
     while font.getlength(text) > width:
         text = text[:-2].rstrip() + "…" if len(text) > 2 else "…"
         if text == "…":
             break
     return text
+
+
+def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> str:
+    """The text over as many lines of ``width`` pixels as it needs; what goes beyond ``most`` lines is cut."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if font.getlength(longer) <= width or not lines[-1] or len(lines) == most:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(shortened(line, font, width) for line in lines)
 
 
 def beside(sheets: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image:
@@ -103,6 +116,7 @@ def sheet(
     labels: Sequence[str],
     heads: Sequence[str] = (),
     mark: int | None = None,
+    notes: Sequence[str] = (),
 ) -> Image.Image:
     """A labeled sheet: one block of lines per label, columns with heads, one of them marked.
 
@@ -111,29 +125,36 @@ def sheet(
         labels: one per block, on the left.
         heads: one per column, above; empty for none.
         mark: the column whose head is set in ink between two ticks, the others being faint.
+        notes: one per line of a block, on the right, the same for every block; empty for none.
 
     Raises:
-        ValueError: labels or heads do not match the images.
+        ValueError: labels, heads or notes do not match the images.
     """
-    blocks, lines, columns, _, _, w = images.shape
-    if len(labels) != blocks or (heads and len(heads) != columns):
-        raise ValueError(f"{len(labels)} labels and {len(heads)} heads for {blocks} blocks and {columns} columns")
+    blocks, lines, columns, _, h, w = images.shape
+    if len(labels) != blocks or (heads and len(heads) != columns) or (notes and len(notes) != lines):
+        raise ValueError(
+            f"{len(labels)} labels, {len(heads)} heads and {len(notes)} notes "
+            f"for {blocks} blocks of {lines} lines and {columns} columns"
+        )
     font = ImageFont.truetype(FONT, TEXT)
-    labels = [_shortened(label, font, LABEL) for label in labels]
-    left = MARGIN + math.ceil(max(font.getlength(label) for label in labels)) + 10
+    labels = [wrapped(label, font, LABEL, max(1, lines * h // (TEXT + 4))) for label in labels]
+    left = MARGIN + math.ceil(max(font.getlength(line) for label in labels for line in label.splitlines())) + 10
+    right = MARGIN + math.ceil(max((font.getlength(note) + 10 for note in notes), default=0))
     top = MARGIN + (TEXT + 9 if heads else 0)
     gap = 8 if lines > 1 else 2
     strips = [grid(block) for block in images]
     width, height = strips[0].size
-    page = Image.new("RGB", (left + width + MARGIN, top + blocks * (height + gap) - gap + MARGIN), PAPER)
+    page = Image.new("RGB", (left + width + right, top + blocks * (height + gap) - gap + MARGIN), PAPER)
     pen = ImageDraw.Draw(page)
     for i, (strip, label) in enumerate(zip(strips, labels, strict=True)):
         y = top + i * (height + gap)
         page.paste(strip, (left, y))
-        pen.text((left - 10, y + height / 2), label, fill=INK, font=font, anchor="rm")
+        pen.text((left - 10, y + height / 2), label, fill=INK, font=font, anchor="rm", align="right")
+        for j, note in enumerate(notes):
+            pen.text((left + width + 10, y + j * (h + 2) + h / 2), note, fill=FAINT, font=font, anchor="lm")
     for j, head in enumerate(heads):
         x = left + j * (w + 2) + w / 2
-        pen.text((x, top - 8), head, fill=INK if j == mark else FAINT, font=font, anchor="ms")
+        pen.text((x, top - 8), head, fill=FAINT if mark not in (None, j) else INK, font=font, anchor="ms")
     if heads and mark is not None:
         x, foot = left + mark * (w + 2), page.height - MARGIN
         for y in (top - 4, foot + 3):  # a thin rule above and below the column

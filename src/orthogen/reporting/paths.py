@@ -1,6 +1,7 @@
 """Paths through a latent space: step values, and the latents they lead to."""
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from orthogen.core.shapes import Float
 
 __all__ = [
+    "PATHS",
     "Number",
     "check_mode",
     "linear",
@@ -114,6 +116,17 @@ def smooth_left_to_right(frames: int) -> Float[Tensor, "frames"]:
     """
     _count("frames", frames, 2)
     return 2 * _released(frames) - 1
+
+
+def _smooth_center(low: Number, high: Number, frames: int) -> Float[Tensor, "frames"]:
+    return (low + high) / 2 + (high - low) / 2 * smooth_center(frames)
+
+
+PATHS: Mapping[str, Callable[[Number, Number, int], Tensor]] = {
+    "pingpong": there_and_back,
+    "linear": linear,
+    "smooth_center": _smooth_center,
+}  # what a film can follow, from (low, high, frames)
 
 
 def moved(z: Tensor, q: Tensor, a: Tensor, mode: str) -> Tensor:

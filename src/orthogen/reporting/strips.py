@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.rng import generator as seeded
 from orthogen.reporting import montage
-from orthogen.reporting.drawing import basis_of, reach, traversal
+from orthogen.reporting._moves import Moves, basis_of
+from orthogen.reporting.drawing import drawn
 from orthogen.reporting.embed import data_uri
 from orthogen.reporting.paths import linear
 
@@ -44,14 +46,13 @@ def strips(generator: Generator, directions: Directions | None, *, rows: int, se
         seed: of the base latents.
         budget: bytes for one sheet.
     """
-    full = basis_of(generator, directions)
-    few = Directions(full.basis[:rows], full.space, names=tuple(full.names)[:rows])
-    values = linear(*reach(generator, None), STEPS)
-    z = generator.latent.sample(SAMPLES, rng=seeded(seed, "traversal"))
-    images = traversal(generator, few, z=z, values=values)
-    images = montage.fit(images, smallest=1, largest=_LARGEST)
+    found = basis_of(generator, directions)
+    few = found.take(range(len(found))[:rows])
+    moves = Moves.of(generator, few, n=SAMPLES, rng=seeded(seed, "traversal"))
+    values = linear(moves.low, moves.high, STEPS)
+    images = drawn(generator, moves, values, shrink=partial(montage.fit, smallest=1, largest=_LARGEST))
     sheets = tuple(data_uri(montage.grid(block, GAP, (0, 0, 0, 0)), budget) for block in images)
-    return Strips(tuple(few.names), tuple(map(montage.signed, values.tolist())), sheets)
+    return Strips(moves.names, tuple(map(moves.head, values.tolist())), sheets)
 
 
 def aligned(columns: Sequence[Strips | None]) -> list[tuple[str, list[str | None]]]:
