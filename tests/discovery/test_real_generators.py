@@ -1,6 +1,7 @@
 """Every way to find directions, on generators that others trained: faces, sketches by class, a VAE's decoder."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch
 import orthogen as og
 import real
 from orthogen.core import catalogue
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SHORT = {  # seconds in place of minutes; the path is the same
     "GanSpace": {"samples": 300},
@@ -59,3 +62,12 @@ def test_the_first_direction_of_faces_turns_the_head(shared_data):
     plain = (left - right).square().mean().item()
     assert math.isfinite(mirrored)
     assert mirrored < 0.8 * plain, "one end looks like the other in a mirror"
+
+
+def test_the_named_directions_in_the_docs_are_those_of_this_generator(shared_data):
+    G = GENERATORS["faces"](shared_data)
+    named = og.Directions.load(ROOT / "docs" / "directions" / "digiface_sefa.safetensors")
+    assert not named.of_another(G)
+    assert {"yaw", "pitch", "exposure", "warmth"} <= set(named.names)
+    found = og.SeFa(count=len(named)).fit(G)
+    torch.testing.assert_close((found.basis * named.basis).sum(dim=1).abs(), torch.ones(12), rtol=1e-4, atol=0)
