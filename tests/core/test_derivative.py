@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import orthogen as og
 from hosts import HOSTS
@@ -120,6 +121,38 @@ def test_exact_refuses_norms_whose_forward_mode_gradients_are_wrong(norm):
 def test_exact_accepts_batch_norm_on_running_statistics_and_group_norm():
     net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.GroupNorm(2, 8), nn.Tanh()).eval()
     assert og.OroJaR(derivative=og.Exact())(og.probe(og.adapt(net, og.Normal(4))), torch.randn(5, 4)).isfinite()
+
+
+class Attends(nn.Module):
+    """Attention as diffusion models and vision transformers call it: fused, and without a forward-mode derivative."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.attention = nn.Linear(4, 12), nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, z):
+        x = self.layer(z).unflatten(1, (3, 4))
+        return self.attention(x, x, x, need_weights=False)[0].flatten(1)[:, :6]
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_exact_derivatives_go_through_attention(order):
+    module = Attends().double().eval()
+    f, z, v = og.probe(og.adapt(module, og.Normal(4))), f64(3, 4), f64(1, 3, 4, seed=1)
+    with torch.no_grad():  # where attention takes another fast way
+        (values,) = og.Exact().along(f, z, v, order)
+    (found,) = og.Exact().along(f, z, v, order)
+    with sdpa_kernel(SDPBackend.MATH):  # which has the second derivatives that the oracle needs
+        expected = by_hessian(f, z, v[0], 0, order)
+    for each in (values, found):
+        torch.testing.assert_close(each[0], expected, rtol=1e-9, atol=1e-12)
+    if order == 1:
+        weights = list(module.parameters())
+        gradients = [
+            torch.autograd.grad(x.square().sum(), weights, materialize_grads=True) for x in (found[0], expected)
+        ]
+        torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-8, atol=1e-10)
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_exact_refuses_for_the_probed_layers_alone_and_always_alike():

@@ -65,3 +65,13 @@ def test_models_with_classes_make_generators_that_say_so():
     assert model.adapt(model.build()["generator"]).classes == 7
     plain = og.SimpleGan(og.Normal(2), resolution=16, width=0.05)
     assert plain.adapt(plain.build()["generator"]).classes == 0
+
+
+def test_outputs_of_other_libraries_begin_with_the_image():
+    from collections import OrderedDict
+
+    module, z = nn.Linear(2, 4), torch.zeros(3, 2)
+    G = og.adapt(module, og.Normal(2), call=lambda m, z: OrderedDict(sample=(m(z), None), loss=0))
+    assert torch.equal(G(z), module(z))
+    with pytest.raises(TypeError, match=r"the generator returned NoneType; .*: take it out in adapt\(\.\.\., call="):
+        og.adapt(module, og.Normal(2), call=lambda m, z: None)(z)

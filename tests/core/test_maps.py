@@ -235,6 +235,30 @@ def test_equal_latents_do_not_hide_batch_statistics():
     assert not f.separable(torch.zeros(2, 4))
 
 
+class Sampler(nn.Module):
+    """Runs a layer many times, as diffusion models do, so that differences grow from step to step."""
+
+    def __init__(self, shared=0.0):
+        super().__init__()
+        self.layer, self.shared = nn.Linear(4, 4), shared
+        nn.init.orthogonal_(self.layer.weight)
+
+    def forward(self, z):
+        for _ in range(12):
+            z = torch.sin(3 * self.layer(z + self.shared * z.mean(0)))
+        return z
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_magnified_rounding_is_not_taken_for_batch_statistics(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # one sample and two differ by 2e-4 to 7e-4 in these
+        alone, together = Sampler(), Sampler(shared=0.01)
+    z = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    assert og.probe(og.adapt(alone, og.Normal(4))).separable(z)
+    assert not og.probe(og.adapt(together, og.Normal(4))).separable(z)
+
+
 def test_noise_of_strength_zero_and_rare_dropout_are_seen():
     class Strength(nn.Module):
         def __init__(self):

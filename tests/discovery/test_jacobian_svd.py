@@ -57,10 +57,7 @@ def test_a_layer_has_a_jacobian_too(rng):
 
 def test_labels_stay_with_their_latents(rng):
     G, _ = HOSTS["conditional"].build()
-    one, other = (
-        JacobianSvd(samples=8, fix_class=c).fit(G, rng=torch.Generator().manual_seed(0))
-        for c in (0, 1)
-    )
+    one, other = (JacobianSvd(samples=8, fix_class=c).fit(G, rng=torch.Generator().manual_seed(0)) for c in (0, 1))
     assert not torch.allclose(one.strength, other.strength)
     assert JacobianSvd(samples=8).fit(G, rng=rng).basis.shape == (4, 4)
 

@@ -362,9 +362,7 @@ def test_a_file_makes_an_extractor(tmp_path):
 def test_mistakes(tmp_path, unchecked):
     path = tmp_path / "mine.py"
     path.write_text("other = 3\ndef make():\n    return 4\n")
-    with pytest.raises(
-        ValueError, match=r"^'' was given; give a file and the function in it, such as my_file.py:make"
-    ):
+    with pytest.raises(ValueError, match=r"^'' was given; give a file and the function in it, such as my_file.py:make"):
         Custom().load(CPU)
     with pytest.raises(FileNotFoundError, match="does not exist; give a Python file"):
         load(f"{tmp_path}/none.py:make")

@@ -223,9 +223,7 @@ def test_penalties_and_directions_run_on_it_under_labels(rng):
         assert value > 0
     found = og.SeFa().fit(G, rng=rng)
     assert found.basis.shape == (12, 12)
-    search = og.PenaltyDescent(
-        "OroJaR", search_space="mid", steps=2, batch=2, fix_class=3
-    )
+    search = og.PenaltyDescent("OroJaR", search_space="mid", steps=2, batch=2, fix_class=3)
     directions = search.fit(G, rng=rng)
     slices = G.latent.slices
     assert directions.basis[:, slices["coarse"]].abs().max() == 0

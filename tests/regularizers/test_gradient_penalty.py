@@ -82,7 +82,7 @@ def test_gradient_equals_finite_differences(penalty, rng):
     # the last bias moves no gradient with respect to images, so it gets none
     parameters = [p for name, p in critic.named_parameters() if name != "fc.1.layers.conv.bias"]
     gradients = torch.autograd.grad(value(), parameters)
-    step = 1e-5
+    step = 1e-6
     for parameter, gradient in zip(parameters, gradients, strict=True):
         direction = torch.randn(parameter.shape, generator=rng, dtype=torch.float64)
         start = parameter.data.clone()

@@ -3,12 +3,16 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.backends import mha
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from orthogen.core.maps import LatentMap
 from orthogen.core.passes import Watch
@@ -135,8 +139,9 @@ class Exact(Derivative):
     Another penalty than the papers': it sees the curvature of norms and smooth activations, not the kinks of ReLUs.
     It refuses where the second derivative is identically zero (a piecewise-linear map), and where the module calls
     ``torch.nn.functional``'s layer_norm, instance_norm or batch_norm on batch statistics: backward through a
-    forward-mode derivative of these is silently wrong (7 to 35 %). Group norm, and the norms in `orthogen.layers`, are
-    right. About 2 to 3 times the cost of `FiniteDifference` when training.
+    forward-mode derivative of these is silently wrong (7 to 35 %), or may do so unseen, in TorchScript. Group norm, and
+    the norms in `orthogen.layers`, are right; attention is computed without fused kernels, which have no such
+    derivative. About 2 to 3 times the cost of `FiniteDifference` when training.
 
     Raises:
         ValueError: as above, in words, or where an operation of the module has no forward-mode derivative.
@@ -174,6 +179,11 @@ class Exact(Derivative):
 
 def _refuse_unsafe(f: LatentMap, z: Tensor) -> None:
     # torch up to 2.15: 7 to 35 % error in the gradient through these, and no error raised
+    if f.scripted:
+        raise ValueError(
+            "Exact(): parts of the generator are TorchScript, where norms with wrong forward-mode gradients cannot be "
+            "seen; use FiniteDifference(0.1), or take the module that it was made from"
+        )
     f.separable(z.detach())  # tries the whole module, if that was not done; here only these layers count
     with torch.no_grad(), Watch() as watch:
         f(z.detach())
@@ -192,6 +202,19 @@ def _load_forward_mode() -> None:
         torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))
 
 
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention by plain products and softmax: the fused kernels have no forward-mode derivative."""
+    fused = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        mha.set_fastpath_enabled(fused)
+
+
+@_plain_attention()
 def _forward_mode(f: LatentMap, z: Tensor, v: Tensor, order: Order) -> tuple[Tensor, ...]:
     def first(point: Tensor) -> tuple[Tensor, ...]:
         return torch.func.jvp(f, (point,), (v.to(point.dtype),))[1]

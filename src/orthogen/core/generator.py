@@ -1,6 +1,6 @@
 """A generator: a differentiable map from latents to images, with the user's module inside, untouched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,11 +19,17 @@ def _plain(module: nn.Module, z: Tensor, **conditions: Tensor) -> Any:
 
 
 def first_tensor(output: object, what: str) -> Tensor:
-    """The tensor itself, or the first of a tuple or list (attention layers return ``(output, weights)``)."""
-    while isinstance(output, tuple | list) and output:
-        output = output[0]
+    """The tensor itself, or the first of a tuple, list or mapping.
+
+    Attention layers return ``(output, weights)``, models of Hugging Face a mapping.
+    """
+    while isinstance(output, tuple | list | Mapping) and output:
+        output = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
     if not isinstance(output, Tensor):
-        raise TypeError(f"{what} returned {type(output).__name__}; a tensor, or a tuple beginning with one, is needed")
+        raise TypeError(
+            f"{what} returned {type(output).__name__}; a tensor, or a tuple beginning with one, is needed: take it out "
+            "in adapt(..., call=lambda m, z: m(z).sample)"
+        )
     return output
 
 

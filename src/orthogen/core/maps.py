@@ -68,6 +68,11 @@ class LatentMap:
         """Where the generator lives."""
         return self._host.generator.device
 
+    @property
+    def scripted(self) -> bool:
+        """Whether parts of the generator are TorchScript, whose operations cannot be watched."""
+        return self._host.scripted
+
     def session(self) -> AbstractContextManager[Untouched]:
         """A context in which many evaluations share one set-up; nothing it does outlives it."""
         return self._host.session()

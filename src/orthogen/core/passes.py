@@ -118,8 +118,19 @@ class Host:
         self.generator = generator
         self.layers = layers or (OUTPUT,)
         self.hooked = {name: modules[name] for name in self.layers if name in modules}
+        for name, layer in self.hooked.items():
+            if isinstance(layer, torch.jit.ScriptModule):
+                raise ValueError(
+                    f"layer {name!r} is TorchScript, where layers cannot be watched; look at the image alone, or take "
+                    "the module that it was made from"
+                )
         self._session: Untouched | None = None
         self._tried: dict[Any, Behavior] = {}  # during the session
+
+    @property
+    def scripted(self) -> bool:
+        """Whether parts of the module are TorchScript, whose operations `Watch` does not see."""
+        return any(isinstance(part, torch.jit.ScriptModule) for part in self.generator.module.modules())
 
     @contextmanager
     def session(self) -> Iterator[Untouched]:
@@ -184,7 +195,12 @@ class Host:
     def structure(self) -> tuple[Any, ...]:
         """The module's mode: what flags and whole numbers its parts hold, ``training`` among them."""
         return tuple(
-            (id(part), *(value for value in vars(part).values() if type(value) in (bool, int)))
+            # ``training``: in TorchScript it is no attribute of the object, and once frozen it is not there at all
+            (
+                id(part),
+                getattr(part, "training", None),
+                *(value for value in vars(part).values() if type(value) in (bool, int)),
+            )
             for part in self.generator.module.modules()
         )
 
@@ -209,12 +225,15 @@ class Host:
             try:
                 session.rewind()
                 together = self.run(two, fixed, found, self.layers)
+                session.rewind()
+                nudged = self.run(two * (1 + torch.finfo(two.dtype).eps), fixed, found, self.layers)
                 separable = True
                 for row in (0, 1):
                     session.rewind()
                     one = {name: value[[row]] for name, value in fixed.items()}
                     alone = self.run(two[[row]], one, found, self.layers)
-                    separable = separable and all(_same(a[0], b[row]) for a, b in zip(alone, together, strict=True))
+                    compared = zip(alone, together, nudged, strict=True)
+                    separable = separable and all(_same(a[0], b[row], c[row]) for a, b, c in compared)
             except _BatchError:
                 raise
             except Exception:  # batch statistics refuse a single sample: then passes are exact batches
@@ -222,10 +241,15 @@ class Host:
         return replace(found, separable=separable, repeatable=not session.power_iterating)
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Equal up to the rounding that another batch size brings."""
-    tolerance = 1e-8 if a.dtype == torch.float64 else 1e-4
-    return bool(((a - b).abs() <= tolerance * (b.abs().max() + 1e-30)).all())
+def _same(a: Tensor, b: Tensor, nudged: Tensor) -> bool:
+    """Equal up to the rounding that another batch size brings.
+
+    A sampler that runs a network many times magnifies rounding: by how much, ``b`` at latents moved by one tells. But a
+    hundredth of the largest value is no rounding.
+    """
+    largest, tolerance = b.abs().max(), 1e-8 if a.dtype == torch.float64 else 1e-4
+    magnified = (16 * (nudged - b).abs().max()).minimum(0.01 * largest)
+    return bool(((a - b).abs() <= tolerance * (largest + 1e-30) + magnified).all())
 
 
 def _check_rows(name: str, output: Tensor, rows: int) -> None:

@@ -21,7 +21,7 @@ def _power_iterating(module: nn.Module) -> list[nn.Module]:
     found = []
     for part in module.modules():
         old_form = any(isinstance(hook, SpectralNorm) for hook in part._forward_pre_hooks.values())
-        if part.training and (old_form or isinstance(part, _SpectralNorm)):
+        if (old_form or isinstance(part, _SpectralNorm)) and part.training:
             found.append(part)
     return found
 
@@ -56,7 +56,7 @@ class Untouched:
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         parts = list(module.modules())
-        self._names = [(part, set(part._buffers)) for part in parts]
+        self._names = [(part, set(part._buffers.keys())) for part in parts]
         self._buffers = [(part, name, value) for part in parts for name, value in part._buffers.items()]
         # the old hook form of spectral and weight norm leaves the computed weight as a plain attribute
         plain = ((part, name, value) for part in parts for name, value in part.__dict__.items())
@@ -94,7 +94,7 @@ class Untouched:
     def restore(self) -> None:
         """Put everything back."""
         for part, names in self._names:  # what a pass registered for the first time
-            for name in set(part._buffers) - names:
+            for name in set(part._buffers.keys()) - names:
                 del part._buffers[name]
         for part, name, value in self._buffers:
             part._buffers[name] = value
@@ -139,7 +139,9 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
         >>> net[0].training, net[1].training
         (True, False)
     """
-    modes = [(part, part.training) for module in modules for part in module.modules()]
+    # a frozen TorchScript module has no modes
+    parts = [part for module in modules for part in module.modules() if getattr(part, "training", None) is not None]
+    modes = [(part, part.training) for part in parts]
     for module in modules:
         module.eval()
     try:

@@ -59,7 +59,7 @@ def _response(name: str, layer: nn.Module, x: Tensor, tangents: Tensor) -> Tenso
     """
     # hooks: those of the old spectral and weight norm, which make the weight anew at each call
     hooked = layer._forward_pre_hooks or layer._forward_hooks
-    if isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward and not hooked:
+    if isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward and x.ndim == 2 and not hooked:
         latent, column = tangents.flatten(1).nonzero(as_tuple=True)
         weight = layer.weight.T
         return weight.new_zeros(len(tangents), weight.shape[1]).index_add_(0, latent, weight[column])
@@ -79,7 +79,8 @@ def _response(name: str, layer: nn.Module, x: Tensor, tangents: Tensor) -> Tenso
 def _weighted(module: nn.Module) -> bool:
     """Whether a module is a layer with a matrix of its own, in whatever parametrization."""
     weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and weight.ndim >= 2
+    # a scripted layer takes no hooks that see its inputs
+    return isinstance(weight, Tensor) and weight.ndim >= 2 and not isinstance(module, torch.jit.ScriptModule)
 
 
 @torch.no_grad()
@@ -137,6 +138,6 @@ def readers(
     if not found:
         raise ValueError(
             "no linear or convolutional layer of this generator gets the latent itself as its input; use a method that "
-            "looks at activations, such as JacobianSvd or GanSpace"
+            "looks at activations: JacobianSvd, or GanSpace with the name of a layer"
         )
     return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class VariationDirections(Descent):
         """The penalty's own network, made for the generator in direction coordinates."""
         penalty, like = penalty_of(self, self.penalty), latents(generator, 1, torch.Generator())
 
-        def call(module: nn.Module, a: Tensor) -> Tensor:
+        def call(module: nn.Module, a: Tensor) -> Any:
             z = like.expand(len(a), -1).to(a)
             return generator.call(module, z, **self.conditions(generator, len(a), torch.Generator(), a.device))
 
