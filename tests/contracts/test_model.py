@@ -12,6 +12,7 @@ from orthogen.core.kinds import Model
 QUICK = {
     "BigGan": {"resolution": 32, "classes": 10, "dim": 12, "shared_dim": 8, "width": 4, "attention": (16,)},
     "BigGanDeep": {"resolution": 32, "classes": 10, "dim": 12, "shared_dim": 8, "width": 4, "attention": (16,)},
+    "EigenGan": {"resolution": 16, "noise_dim": 8, "base_channels": 4, "max_channels": 8},
     "ProGan": {"resolution": 32, "channel_max": 16},
     "Sngan": {"width": 4},
     "StyleGan2": {"resolution": 32, "channel_max": 16},
@@ -40,6 +41,16 @@ def draw(model: Model, generator: nn.Module) -> torch.Tensor:
     z = model.latent.sample(2, rng=torch.Generator().manual_seed(1))
     with torch.no_grad():
         return model.adapt(generator.eval())(z, **conditions(model))
+
+
+@every
+def test_names_and_shapes_are_known_without_memory(member):
+    model = quick(member)  # what a file is held against, before a network of its sizes is made
+    with torch.device("meta"):
+        planned = model.build()["generator"].state_dict()
+    real = build(model)["generator"].state_dict()
+    assert {name: value.shape for name, value in planned.items()} == {name: x.shape for name, x in real.items()}
+    assert all(value.is_meta for value in planned.values())
 
 
 @every

@@ -10,6 +10,7 @@ from hosts import HOSTS
 from orthogen.core.kinds import StepRule
 
 every = pytest.mark.parametrize("member", members(StepRule, example=Half))
+OBSERVERS = {"ConditioningMonitor"}  # rules that look on
 
 
 def setting(member):
@@ -56,18 +57,46 @@ def test_a_step_draws_nothing_and_can_be_repeated(member):
 
 
 @every
-def test_a_rule_changes_something(member):
-    module, bound, optimizer = setting(member)
-    gradients = [p.grad.clone() for p in module.parameters()]
-    parameters = [p.detach().clone() for p in module.parameters()]
-    rates = [group["lr"] for group in optimizer.param_groups]
-    bound.before(optimizer)
-    bound.after(optimizer)
-    same = [
-        torch.equal(p, old) and torch.equal(p.grad, g)
-        for p, old, g in zip(module.parameters(), parameters, gradients, strict=True)
-    ]
-    assert not all(same) or rates != [group["lr"] for group in optimizer.param_groups]
+def test_a_rule_changes_something_and_an_observer_nothing(member):
+    ends = []
+    for ruled in (True, False):
+        module, bound, optimizer = setting(member)
+        optimizer.param_groups[0]["lr"] = 1.0
+        for parameter in module.parameters():
+            parameter.grad.mul_(0.1).add_(parameter.detach())  # along the weight, for rules that look at that
+        if ruled:
+            bound.attach(optimizer)
+        optimizer.step()
+        ends.append([x for p in module.parameters() for x in (p.detach(), p.grad)])
+        assert optimizer.param_groups[0]["lr"] == 1.0
+    assert all(map(torch.equal, *ends)) == (member.__name__ in OBSERVERS)
+
+
+@every
+def test_two_lines_in_ones_own_loop_do_what_a_call_before_and_after_the_step_does(member):
+    ends = []
+    for attached in (True, False):
+        module, bound, optimizer = setting(member)
+        if attached:
+            assert bound.attach(optimizer) is bound
+            bound.attach(optimizer)  # twice is once
+            optimizer.step()
+            log = bound.log
+        else:
+            log = bound.before(optimizer)
+            optimizer.step()
+            log = {**log, **bound.after(optimizer)}
+        ends.append([*(p.detach() for p in module.parameters()), *(torch.as_tensor(x) for x in log.values())])
+    assert all(map(torch.equal, *ends))
+
+
+@every
+def test_a_closure_is_refused_in_one_line(member):
+    _, bound, optimizer = setting(member)
+    bound.attach(optimizer)
+    with pytest.raises(ValueError, match=r"call backward first, then step\(\) alone") as error:
+        optimizer.step(lambda: torch.zeros(()))
+    assert "\n" not in str(error.value)
 
 
 @every

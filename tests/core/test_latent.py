@@ -113,6 +113,13 @@ def test_truncation_is_within_its_bound():
         TruncatedNormal(2, 0.0)
 
 
+@pytest.mark.parametrize("bound", [50.0, 1e200, float("inf")])
+def test_a_bound_beyond_all_samples_truncates_nothing(bound):
+    latent = TruncatedNormal(2, bound)
+    assert latent.spread(torch.eye(2)).tolist() == [1.0, 1.0]
+    assert 0.97 < latent.sample(5000, rng=seeded()).std() < 1.03
+
+
 def test_a_latent_of_ones_own():
     class Ones(Latent):
         dim = 3

@@ -9,11 +9,13 @@ need no code. Weight, interval, ramp and layers belong to the term of an objecti
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from orthogen.core.attached import attach
 from orthogen.core.directions import Directions
 from orthogen.core.features import Features
 from orthogen.core.generator import Generator, adapt
@@ -128,7 +130,15 @@ class CriticPenalty(ABC):
 
 
 class BoundRule(ABC):
-    """A step rule that holds the very parameters it acts on."""
+    """A step rule that holds the very parameters it acts on.
+
+    Attributes:
+        order: where several rules act around one step, those of lower order act first, whatever order they came in.
+        log: what there was to log at the last step of an optimizer that the rule is attached to.
+    """
+
+    order: ClassVar[int] = 0
+    log: Mapping[str, float | Tensor] = MappingProxyType({})
 
     @abstractmethod
     def before(self, optimizer: torch.optim.Optimizer) -> dict[str, float | Tensor]:
@@ -138,16 +148,24 @@ class BoundRule(ABC):
         """Act on parameters after the optimizer stepped; return what to log."""
         return {}
 
+    def attach(self, optimizer: torch.optim.Optimizer) -> "BoundRule":
+        """Act around every ``optimizer.step()`` from now on, in a training loop of one's own; returns the rule."""
+        attach(self, optimizer)
+        return self
+
 
 class StepRule(ABC):
-    """What happens between backward and step."""
+    """What happens between backward and step.
+
+    Gradients are those of the whole batch by then: accumulated, averaged over processes, clipped.
+    """
 
     @abstractmethod
     def bind(self, module: nn.Module) -> BoundRule:
-        """Resolve the rule's name pattern to parameters of ``module``.
+        """Resolve the rule's names to parameters of ``module``.
 
         Raises:
-            ValueError: the pattern matches no parameter.
+            ValueError: a name matches no parameter.
         """
 
 

@@ -22,7 +22,7 @@ class Player:
         memories: states of its penalties, by term; their parameters are learned along.
         settings: of Adam.
         clip: largest norm of all gradients together; None for no clipping.
-        rules: what happens around the optimizer's step, by name.
+        rules: what happens around the optimizer's step, by name, in their order.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Player:
         rules: Mapping[str, BoundRule] | None = None,
     ) -> None:
         self.name, self.clip, self.rate = name, clip, settings.lr
-        self.rules = dict(rules or {})
+        self.rules = dict(sorted((rules or {}).items(), key=lambda item: item[1].order))
         parts = nn.ModuleDict({"network": network, "terms": nn.ModuleDict(dict(memories))})
         self.parameters = {key: value for key, value in parts.named_parameters() if value.requires_grad}
         if not self.parameters:

@@ -1,4 +1,4 @@
-"""Linear algebra that several kinds of members share. All of it takes batches of matrices in the leading dimensions."""
+"""Bases of spaces: orthonormal rows, and the angles between the spaces that two sets of rows span."""
 
 import torch
 from torch import Tensor
