@@ -53,9 +53,10 @@ def test_every_orthogen_command_runs_in_order(tmp_path, monkeypatch, capsys):
             arguments += ["-n", "64"]
         assert main(arguments) == 0, (arguments, capsys.readouterr().err)
         ran.append(arguments[0])
-    assert ran == ["list", "show", "cite", "train", "sample", "traverse", "measure", "measure", "compare", "report"]
+    first = ["list", "show", "cite", "train", "sample", "traverse", "measure", "measure", "compare", "report"]
+    assert ran == [*first, "discover", "discover", "traverse", "discover"]
     made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    for name in ("report.html", "scores.json", "samples.png", "run.json", "log.jsonl"):
+    for name in ("directions/SeFa.safetensors", "report.html", "scores.json", "samples.png", "run.json", "log.jsonl"):
         assert any(path == f"runs/mine/{name}" for path in made), (name, made)
 
 
