@@ -1,1 +1,1 @@
-"""Differentiable augmentations."""
+"""Augmentations: random changes of images that gradients pass through."""

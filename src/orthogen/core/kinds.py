@@ -25,6 +25,7 @@ from orthogen.core.score import Score
 from orthogen.core.shapes import Bool, Float, Int, UInt8
 
 __all__ = [
+    "Augmentation",
     "CodeMetric",
     "CriticBatch",
     "CriticPenalty",
@@ -292,6 +293,20 @@ class Model(ABC):
         return adapt(generator, latent=self.latent, classes=self.classes)
 
 
+class Augmentation(ABC):
+    """A random change of images that gradients pass through, for all images that a critic sees, real and generated.
+
+    Every call draws anew, on the device of ``rng``; what is drawn is handed to the device of the images without waiting
+    for it.
+    """
+
+    @abstractmethod
+    def __call__(
+        self, images: Float[Tensor, "batch c h w"], *, rng: torch.Generator | None = None
+    ) -> Float[Tensor, "batch c h w"]:
+        """The changed images; the process's private generator draws if ``rng`` is None."""
+
+
 class ImageSet(ABC):
     """Images by index, as uint8, with class labels where they are known.
 
@@ -381,4 +396,5 @@ KINDS: Mapping[str, Sequence[type[Any]]] = {
     "extractors": (Extractor,),
     "models": (Model,),
     "data": (Data,),
+    "augment": (Augmentation,),
 }
