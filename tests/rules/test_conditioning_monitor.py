@@ -98,5 +98,5 @@ def test_mistakes():
         og.ConditioningMonitor(every=0)
     with pytest.raises(ValueError, match="ridge above 0"):
         og.ConditioningMonitor(eps=0.0)
-    with pytest.raises(ValueError, match=r"ConditioningMonitor: no layer .* is called '1'; nearest: "):
+    with pytest.raises(ValueError, match=r"ConditioningMonitor: no layer .* is named '1'; near it are "):
         og.ConditioningMonitor(("1",)).bind(stem())

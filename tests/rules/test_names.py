@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 import orthogen as og
-from orthogen.rules._names import layers, parameters
+from orthogen.core.chosen import chosen, chosen_layers
 
 
 class Stem(nn.Module):
@@ -25,7 +25,7 @@ class Block(nn.Module):
 
 
 def names(module, *asked):
-    return list(parameters("Rule", module, asked))
+    return list(chosen(module, asked, "Rule", learned=True))
 
 
 def test_a_name_is_that_of_a_parameter_or_of_a_layer_or_a_pattern():
@@ -34,8 +34,7 @@ def test_a_name_is_that_of_a_parameter_or_of_a_layer_or_a_pattern():
     assert names(net, "conv1") == names(net, "conv1.weight") == names(net, "conv?.*") == ["conv1.weight"]
     assert names(net, "blocks") == names(net, "blocks.*.U") == [f"blocks.{i}.U" for i in range(3)]
     assert names(net, "blocks.2", "conv1") == ["conv1.weight", "blocks.2.U"]
-    assert list(parameters("Rule", net, "conv1")) == ["conv1.weight"]  # a bare string is one name
-    found = parameters("Rule", net, ("blocks.1",))
+    found = chosen(net, ("blocks.1",), "Rule")
     assert found["blocks.1.U"] is net.blocks[1].U
 
 
@@ -46,10 +45,10 @@ def test_wrappers_are_seen_through(wrap):
     wrapped = wrap(net)
     assert "conv1.weight" not in dict(wrapped.named_parameters())
     for module in (wrapped, nn.DataParallel(wrapped)):
-        found = parameters("Rule", module, ("conv1",))
+        found = chosen(module, ("conv1",), "Rule")
         assert list(found) == ["conv1.weight"]
         assert found["conv1.weight"] is net.conv1.weight
-        assert list(layers("Rule", module, ("conv1",)).values()) == [net.conv1]
+        assert list(chosen_layers(module, ("conv1",), "Rule").values()) == [net.conv1]
     assert names(nn.Sequential(wrapped), "0.conv1") == ["0.conv1.weight"]
 
 
@@ -61,8 +60,8 @@ def test_a_module_of_the_users_that_is_called_module_is_none():
 def test_parametrized_layers_keep_their_name():
     net = Stem()
     nn.utils.parametrizations.orthogonal(net.blocks.append(nn.Linear(3, 3))[3])
-    assert names(net, "blocks.3") == ["blocks.3.parametrizations.weight.original"]
-    assert list(layers("Rule", net, ("blocks.3",))) == ["blocks.3"]
+    assert names(net, "blocks.3") == ["blocks.3.weight"]
+    assert list(chosen_layers(net, ("blocks.3",), "Rule")) == ["blocks.3"]
 
 
 def test_tied_weights_are_one_parameter_under_either_name():
@@ -77,10 +76,10 @@ def test_tied_weights_are_one_parameter_under_either_name():
     ("asked", "said"),
     [
         # the simple GAN's filter, which lacked ".weight" and matched no parameter, is a layer here
-        (("blocks.0", "layers.0.conv"), "no parameter, or layer with parameters, is called 'layers.0.conv'; nearest: "),
-        (("module.conv1",), "is called 'module.conv1'; nearest: conv1"),
-        (("conv1.bias",), "'conv1.bias' means conv1.bias, and nothing there is learned and has two or more dimensions"),
-        (("bn1",), "'bn1' means bn1.bias, bn1.weight, and nothing there is learned"),
+        (("blocks.0", "layers.0.conv"), "no parameter or part of Stem is named 'layers.0.conv'; near it are "),
+        (("module.conv1",), "is named 'module.conv1'; near it are 'conv1"),
+        (("conv1.bias",), "'conv1.bias' has no learned parameter of two or more dimensions; such are 'conv1.weight', "),
+        (("bn1",), "'bn1' has no learned parameter of two or more dimensions"),
     ],
 )
 @pytest.mark.parametrize("rule", [og.NearestOrthogonalGradient, og.OptimalLearningRate])
@@ -92,13 +91,18 @@ def test_a_name_that_matches_nothing_is_an_error_in_one_line(rule, asked, said):
 
 
 def test_frozen_and_missing_weights_are_errors():
-    with pytest.raises(ValueError, match="nothing there is learned"):
-        og.OptimalLearningRate(("conv1",)).bind(Stem().requires_grad_(False))
+    frozen = Stem()
+    frozen.conv1.requires_grad_(False)
+    assert list(chosen(frozen, ("conv1",), "it")) == ["conv1.weight"]
+    with pytest.raises(
+        ValueError, match=r"'conv1' has no learned parameter of two or more dimensions; such are 'block"
+    ):
+        og.OptimalLearningRate(("conv1",)).bind(frozen)
     with pytest.raises(ValueError, match="Rule: BatchNorm1d has no learned parameter of two or more dimensions"):
-        parameters("Rule", nn.BatchNorm1d(3), ())
-    with pytest.raises(ValueError, match="is called 'x'; there are none"):
-        parameters("Rule", nn.ReLU(), ("x",))
-    with pytest.raises(ValueError, match=r"Rule: no layer with a weight of two or more .* 'bn1'; nearest: .*conv1"):
-        layers("Rule", Stem(), ("bn1",))
+        chosen(nn.BatchNorm1d(3), (), "Rule", learned=True)
+    with pytest.raises(ValueError, match=r"Rule: no layer with a weight of two or more .* 'bn1'; near it are .*conv1"):
+        chosen_layers(Stem(), ("bn1",), "Rule")
     with pytest.raises(ValueError, match="Rule: ReLU has no layer with a weight"):
-        layers("Rule", nn.ReLU(), ())
+        chosen_layers(nn.ReLU(), (), "Rule")
+    with pytest.raises(TypeError, match=r"Rule: 'conv1' is one string; give a tuple of names, such as \('conv1',\)"):
+        chosen_layers(Stem(), "conv1", "Rule")

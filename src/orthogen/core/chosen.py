@@ -1,4 +1,4 @@
-"""Weights chosen by name, through whatever the module is wrapped in."""
+"""Weights and layers chosen by name, through whatever the module is wrapped in."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -6,13 +6,16 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-__all__ = ["chosen"]
+from orthogen.core.conditioning import matrix_of
+from orthogen.core.untouched import evaluating
+
+__all__ = ["chosen", "chosen_layers"]
 
 _COMPILED = "_orig_mod"  # what torch.compile puts into names
-_PARALLEL = "module."  # what DataParallel and DistributedDataParallel put before them
+_PARALLEL = "module"  # what DataParallel and DistributedDataParallel put into them
 
 
-def chosen(module: nn.Module, patterns: Sequence[str], who: str) -> dict[str, nn.Parameter]:
+def chosen(module: nn.Module, patterns: Sequence[str], who: str, *, learned: bool = False) -> dict[str, nn.Parameter]:
     """The weights of ``module`` that the names stand for: parameters of two or more dimensions, in the module's order.
 
     A name is that of a parameter, or of a part, which stands for all weights in it; in either ``*``, ``?`` and
@@ -24,9 +27,11 @@ def chosen(module: nn.Module, patterns: Sequence[str], who: str) -> dict[str, nn
         module: any module.
         patterns: names; each has to be found.
         who: what chooses, for the message.
+        learned: leave out weights that do not require a gradient.
 
     Raises:
-        ValueError: a name stands for nothing, or for biases and gains alone; or the module has no weights.
+        ValueError: a name stands for nothing, or for biases, gains and frozen weights alone; or the module has no
+            weights.
         TypeError: one string in place of a sequence of them.
 
     Example:
@@ -37,14 +42,12 @@ def chosen(module: nn.Module, patterns: Sequence[str], who: str) -> dict[str, nn
         Traceback (most recent call last):
         ValueError: a rule: no parameter or part of Sequential is named 'weight'; near it are '2.weight', '0.weight'
     """
-    if isinstance(patterns, str):
-        raise TypeError(f"{who}: {patterns!r} is one string; give a tuple of names, such as ({patterns!r},)")
-    named = list(module.named_parameters(remove_duplicate=False))
-    parallel = bool(named) and all(_without_compiled(name).startswith(_PARALLEL) for name, _ in named)
-    every = {_plain(name, parallel): (name, parameter) for name, parameter in named}
-    weights = [name for name, (_, parameter) in every.items() if parameter.dim() >= 2]
+    _no_string(patterns, who)
+    every = {_plain(module, name): (name, p) for name, p in module.named_parameters(remove_duplicate=False)}
+    weights = [name for name, (_, p) in every.items() if p.dim() >= 2 and (p.requires_grad or not learned)]
+    kind = "learned parameter of two or more dimensions" if learned else "parameter of two or more dimensions"
     if not weights:
-        raise ValueError(f"{who}: {type(module).__name__} has no parameter of two or more dimensions")
+        raise ValueError(f"{who}: {type(module).__name__} has no {kind}")
 
     names = set() if patterns else {weights[0]}
     for pattern in patterns:
@@ -53,14 +56,11 @@ def chosen(module: nn.Module, patterns: Sequence[str], who: str) -> dict[str, nn
             known = dict.fromkeys(part for name in weights for part in _parts(name))
             near = get_close_matches(pattern, known, n=3, cutoff=0.5) or weights[:3]
             raise ValueError(
-                f"{who}: no parameter or part of {type(module).__name__} is named {pattern!r}; "
+                f"{who}: no parameter or part of {type(_unwrapped(module)).__name__} is named {pattern!r}; "
                 f"near it are {', '.join(map(repr, near))}"
             )
         if found.isdisjoint(weights):
-            raise ValueError(
-                f"{who}: {pattern!r} has no parameter of two or more dimensions; such are "
-                f"{', '.join(map(repr, weights[:3]))}"
-            )
+            raise ValueError(f"{who}: {pattern!r} has no {kind}; such are {', '.join(map(repr, weights[:3]))}")
         names |= found
 
     result: dict[str, nn.Parameter] = {}
@@ -73,19 +73,60 @@ def chosen(module: nn.Module, patterns: Sequence[str], who: str) -> dict[str, nn
     return result
 
 
-def _without_compiled(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != _COMPILED)
+def chosen_layers(module: nn.Module, patterns: Sequence[str], who: str) -> dict[str, nn.Module]:
+    """The layers with a matrix for a weight that the names stand for; the first of all if there is no name.
+
+    Raises:
+        ValueError: a name stands for none, or there is none.
+        TypeError: one string in place of a sequence of them.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3))
+        >>> list(chosen_layers(net, (), "a rule")), list(chosen_layers(net, ("*",), "a rule"))
+        (['0'], ['0', '2'])
+    """
+    _no_string(patterns, who)
+    with evaluating(module):  # a parametrization of the weight may iterate in training
+        known = {_plain(module, name): part for name, part in module.named_modules() if matrix_of(part) is not None}
+    if not known:
+        raise ValueError(f"{who}: {type(module).__name__} has no layer with a weight of two or more dimensions")
+    names = set() if patterns else {next(iter(known))}
+    for pattern in patterns:
+        found = {name for name in known if fnmatchcase(name, pattern)}
+        if not found:
+            near = get_close_matches(pattern, known, n=3, cutoff=0.3) or list(known)[:3]
+            raise ValueError(
+                f"{who}: no layer with a weight of two or more dimensions is named {pattern!r}; near it are "
+                f"{', '.join(map(repr, near))}"
+            )
+        names |= found
+    return {name: part for name, part in known.items() if name in names}
 
 
-def _plain(name: str, parallel: bool) -> str:
+def _no_string(patterns: Sequence[str], who: str) -> None:
+    if isinstance(patterns, str):
+        raise TypeError(f"{who}: {patterns!r} is one string; give a tuple of names, such as ({patterns!r},)")
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    while isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        module = module.module
+    return getattr(module, _COMPILED, module)
+
+
+def _plain(module: nn.Module, name: str) -> str:
     """The name without what wrappers and parametrizations put into it."""
-    plain = _without_compiled(name)
-    if parallel:
-        plain = plain.removeprefix(_PARALLEL)
-    match plain.split("."):
+    kept: list[str] = []
+    holder = module
+    for part in name.split(".") if name else ():
+        parallel = isinstance(holder, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        if part != _COMPILED and not (part == _PARALLEL and parallel):
+            kept.append(part)
+        holder = getattr(holder, part)
+    match kept:
         case [*owner, "parametrizations", tensor, "original"]:
             return ".".join([*owner, tensor])
-    return plain
+    return ".".join(kept)
 
 
 def _parts(name: str) -> list[str]:

@@ -123,9 +123,10 @@ class TruncatedNormal(Latent):
 
     def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:
         """|q| times the standard deviation of a component, sqrt(1 - 2 b φ(b) / (2 Φ(b) - 1))."""
-        density = math.exp(-(self.bound**2) / 2) / math.sqrt(2 * math.pi)
-        inside = math.erf(self.bound / math.sqrt(2))
-        return rows.norm(dim=1) * math.sqrt(max(0.0, 1 - 2 * self.bound * density / inside))
+        bound = min(self.bound, 100.0)  # where the normal ends, as far as double precision sees
+        density = math.exp(-(bound**2) / 2) / math.sqrt(2 * math.pi)
+        inside = math.erf(bound / math.sqrt(2))
+        return rows.norm(dim=1) * math.sqrt(max(0.0, 1 - 2 * bound * density / inside))
 
     @property
     def span(self) -> tuple[float, float]:

@@ -7,12 +7,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from orthogen.core.chosen import chosen_layers
 from orthogen.core.conditioning import conditioning, matrix_of, rows_of, true_rank
 from orthogen.core.features import Moments
 from orthogen.core.generator import first_tensor
 from orthogen.core.kinds import BoundRule, StepRule
 from orthogen.core.untouched import evaluating
-from orthogen.rules._names import layers
 
 __all__ = ["ConditioningMonitor"]
 
@@ -82,7 +82,7 @@ class ConditioningMonitor(StepRule):
 
     def bind(self, module: nn.Module) -> BoundRule:
         """The monitor of the module's layers of these names, with a forward hook on each."""
-        return _Bound(layers(type(self).__name__, module, self.layers), self.every, self.eps)
+        return _Bound(chosen_layers(module, self.layers, type(self).__name__), self.every, self.eps)
 
 
 class _Bound(BoundRule):

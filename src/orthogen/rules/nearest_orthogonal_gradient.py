@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from orthogen.core.choices import check_choices
+from orthogen.core.chosen import chosen
 from orthogen.core.kinds import BoundRule, StepRule
 from orthogen.core.linalg import PolarMethod, polar_factors
 from orthogen.rules._bound import BoundLayers, Layer, mean, wide
-from orthogen.rules._names import parameters
 
 __all__ = ["NearestOrthogonalGradient"]
 
@@ -93,7 +93,7 @@ class NearestOrthogonalGradient(StepRule):
     def bind(self, module: nn.Module) -> BoundRule:
         """The rule on the module's parameters of these names."""
         who = type(self).__name__
-        found = parameters(who, module, self.layers)
+        found = chosen(module, self.layers, who, learned=True)
         if self.on == "update":
             return _OnUpdate(who, found, self.method)
         return _OnGradient(who, found, self.method)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from orthogen.core.choices import check_choices
+from orthogen.core.chosen import chosen
 from orthogen.core.kinds import BoundRule, StepRule
 from orthogen.rules._bound import BoundLayers, Layer, mean, wide
-from orthogen.rules._names import parameters
 from orthogen.rules._rate import optimal_rate
 
 __all__ = ["OptimalLearningRate"]
@@ -85,7 +85,7 @@ class OptimalLearningRate(StepRule):
     def bind(self, module: nn.Module) -> BoundRule:
         """The rule on the module's parameters of these names."""
         who = type(self).__name__
-        return _Bound(who, parameters(who, module, self.layers), self.on)
+        return _Bound(who, chosen(module, self.layers, who, learned=True), self.on)
 
 
 class _Bound(BoundLayers):
