@@ -86,6 +86,14 @@ def test_every_verb_explains_itself(verb, capsys):
     assert f"orthogen {verb}" in capsys.readouterr().out
 
 
+def test_a_list_has_room_for_what_it_says(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list", "recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("  orojar.sprites ") and len(line.split()) > 3 for line in lines)
+
+
 def test_list(capsys):
     assert main(["list"]) == 0
     said = capsys.readouterr().out

@@ -106,6 +106,33 @@ def test_mistakes_about_a_function(here, capsys, words, says):
     assert says in fails(capsys, "sample", "--generator", *words)
 
 
+def test_latents_of_another_width_are_a_mistake(here, capsys):
+    for verb in ("sample", "discover", "measure"):
+        words = {"discover": ["SeFa"], "measure": ["Activeness"]}.get(verb, [])
+        said = fails(capsys, verb, "--generator", "mine.py:module", "--latent", "normal:5", *words)
+        assert said.startswith("mine.py:module does not take latents of Normal(dim=5): "), said
+
+
+def test_a_generator_of_no_images_has_none_to_sample(here, capsys):
+    Path("flat.py").write_text("from torch import nn\n\ndef make():\n    return nn.Linear(4, 9)\n")
+    said = fails(capsys, "sample", "--generator", "flat.py:make", "--latent", "normal:4")
+    assert said == "the generator makes (16, 9); images (batch, channel, n, n) are needed"
+
+
+def test_options_that_would_do_nothing(here, style, capsys):
+    for verb in (["sample"], ["measure", "Activeness"], ["convert"], ["discover", "SeFa"]):
+        said = fails(capsys, verb[0], str(style), *verb[1:], "--latent", "normal:4")
+        assert said == f"--latent goes with --generator; {style} knows its own"
+    for words in (["--seeds", "2"], ["--budget", "100"], ["--planted", "nowhere"], ["--no-vp"]):
+        assert fails(capsys, "discover", str(style), "SeFa", *words) == f"{words[0]} goes with --compare; leave it out"
+
+
+def test_a_setting_that_is_called_like_an_option(here, capsys):
+    words = ["discover", "--generator", "mine.py:module", "--latent", "normal:4", "GanSpace", "--to", "found"]
+    assert main([*words, "--GanSpace.samples", "200", "--GanSpace.space", "w"]) == 0
+    assert og.Directions.load("found/GanSpace.safetensors").space == "w"
+
+
 def test_mistakes_about_sources(here, capsys):
     assert fails(capsys, "sample") == "a run folder or checkpoint file, or --generator FILE.py:FUNCTION: name one"
     both = fails(capsys, "sample", "runs/x", "--generator", "mine.py:module")

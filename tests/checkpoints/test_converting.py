@@ -75,3 +75,22 @@ def test_settings_are_fields_of_the_model(style: Path) -> None:
         og.load(style, space="x")
     with pytest.raises(ValueError, match=r"the weights in .* do not fit StyleGan2\(.*"):
         og.load(style, resolution=16)
+
+
+def test_the_record_does_not_take_the_weights_place(style: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"x\.json is where the record of the model goes; name a file for the weights"):
+        og.convert(style, tmp_path / "x.json")
+    assert not (tmp_path / "x.json").exists()
+    named = tmp_path / "named.json"
+    style.rename(named)  # whatever it is called, it is a file of ours
+    with pytest.raises(ValueError, match=r"named\.json is the file itself"):
+        og.convert(named)
+
+
+def test_a_folder_without_a_name_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "gan"
+    folder.mkdir()
+    model = og.SimpleGan(og.Normal(4), resolution=8, width=0.02)
+    torch.save(model.build()["generator"].state_dict(), folder / "latest_netG.pth")
+    monkeypatch.chdir(folder)
+    assert og.convert(".").path == tmp_path / "gan.safetensors"

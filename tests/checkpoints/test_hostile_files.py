@@ -83,6 +83,8 @@ def stylegan3(layers: tuple[str, ...] = (), **attributes: Any) -> bytes:
     synthesis = data["G_ema"].state["_modules"]["synthesis"].state
     inner = list(synthesis["_modules"].values())
     synthesis["_modules"] = dict(zip(["input", *layers], inner, strict=True)) if layers else synthesis["_modules"]
+    if "bandwidth" in attributes:
+        inner[0].state["bandwidth"] = attributes.pop("bandwidth")
     synthesis.update(attributes)
     return pickled(data)
 
@@ -255,6 +257,14 @@ CORPUS: dict[str, tuple[bytes, str]] = {
     "StyleGAN3 of filters without end": (
         stylegan3(("L0_36_4", "L1_8192_2", "L2_8192_3"), channel_base=2**14, channel_max=4),
         r"has synthesis\.L1_8192_2\.up_filter of shape \(12,\); its StyleGan3 needs \(6144,\)",
+    ),
+    "StyleGAN3 of less than a sample": (
+        stylegan3(first_stopband=2e-9, bandwidth=1e-9),
+        r"has the weights of no StyleGAN3: .* and the first at 0\.5 at least",
+    ),
+    "StyleGAN3 of sizes beyond all numbers": (
+        stylegan3(channel_base=2**31 - 1, channel_max=2**31 - 1, bandwidth=0.51, first_stopband=0.6),
+        "asks for a StyleGan3 that cannot be built: ",
     ),
     "dictionary from items": (DUMPS(Call(collections.OrderedDict, [("a", 1)])), "makes a dictionary by calling it"),
 }  # fmt: skip

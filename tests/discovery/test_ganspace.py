@@ -144,3 +144,12 @@ def test_labels_go_to_the_generator(rng):
 def test_what_it_cannot_do_is_refused(method, message):
     with pytest.raises(ValueError, match=message):
         method()
+
+
+def test_a_space_of_the_latents_width_has_no_deviation_of_the_latents():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 5))
+    found = GanSpace(layer="0", samples=50, space="w").fit(og.adapt(module, og.Normal(4)))
+    assert (found.space, found.basis.shape, found.deviation) == ("w", (4, 4), None)
+    assert GanSpace(layer="0", samples=50).fit(og.adapt(module, og.Normal(4))).deviation.tolist() == pytest.approx(
+        [1] * 4
+    )

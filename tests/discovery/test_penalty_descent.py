@@ -360,3 +360,46 @@ def test_parts_of_a_batch_that_see_each_other_are_refused():
 def test_what_is_no_penalty_is_refused(penalty):
     with pytest.raises(TypeError, match="PenaltyDescent"):
         PenaltyDescent(penalty).fit(generator(torch.float32))
+
+
+@pytest.mark.parametrize("name", ["PenaltyDescent", "LatentRegressor", "VariationDirections"])
+def test_noise_in_the_generator_is_the_seeds(name):
+    module = seeded(lambda: nn.Sequential(nn.Linear(4, 48), nn.Dropout(0.3), nn.Unflatten(1, (3, 4, 4)))).train()
+    method = getattr(og, name)(steps=3, batch=4)
+    found = []
+    for host in (1, 2):  # what the process drew before is nothing to the search
+        with torch.random.fork_rng():
+            torch.manual_seed(host)
+            before = torch.get_rng_state()
+            found.append(method.fit(og.adapt(module, og.Normal(4)), rng=rng()).basis)
+            assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(*found)
+    assert not torch.equal(found[0], method.fit(og.adapt(module, og.Normal(4)), rng=rng(1)).basis)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"log/loss": torch.zeros(3)},
+        {"log/loss": torch.zeros(2, 1)},
+        {"adam/0/exp_avg": torch.zeros(7)},
+        {"adam/0/exp_avg": None},
+        {"adam/0/extra": torch.zeros(())},
+        {"rng": torch.zeros(5056, dtype=torch.uint8)},
+        {"A": torch.zeros(6, 6)},
+        {"log/loss": None, "log/norm": None},
+    ],
+)
+def test_a_damaged_state_is_refused_and_changes_nothing(damaged):
+    method = PenaltyDescent(steps=4, batch=2)
+    search = method.search(generator(), rng=rng())
+    search.step()
+    search.step()
+    state = {name: value for name, value in {**search.state_dict(), **damaged}.items() if value is not None}
+    fresh = method.search(generator(), rng=rng())
+    before = fresh.state_dict()
+    with pytest.raises(ValueError, match=r"the state is (not that of this search|damaged)"):
+        fresh.load_state_dict(state)
+    after = fresh.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)

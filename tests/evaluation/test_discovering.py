@@ -262,3 +262,29 @@ def test_a_search_that_diverges_keeps_its_last_good_state(tmp_path):
     with pytest.raises(FloatingPointError, match="PenaltyDescent: the loss is not finite from step 3 on; try a lower"):
         discover(G, PenaltyDescent(steps=4, batch=4), to=tmp_path, each=spoil, quiet=True)
     assert content(tmp_path) == good
+
+
+def test_the_state_of_a_generator_that_is_used_otherwise_is_refused(tmp_path):
+    G, method = conditional(), PenaltyDescent(steps=3, batch=2)
+    discover(G.of_class(0), method, to=tmp_path, quiet=True)  # the weights are those of the next one
+    with pytest.raises(ValueError, match=r"of a search in a generator that draws other images \(another class, trunca"):
+        discover(G.of_class(1), method, to=tmp_path, quiet=True)
+    discover(G.of_class(0), method, to=tmp_path, quiet=True)
+
+
+def test_a_latent_without_a_name_is_known_again(tmp_path):
+    class Mine(og.Normal.__mro__[1]):
+        dim, span = 6, (-1.0, 1.0)
+
+        def draw(self, n, rng):
+            return torch.rand(n, 6, generator=rng)
+
+    for _ in range(2):  # its repr has its address
+        found = discover(og.adapt(linear().module, Mine()), PenaltyDescent(steps=2, batch=2), to=tmp_path, quiet=True)
+    assert found[0].provenance["taken"] == 2
+
+
+def test_more_directions_than_there_are_is_refused():
+    for method in ("Coordinates", "Random"):
+        with pytest.raises(ValueError, match=r"count=9\)?: .* 6 directions to give"):
+            discover(linear(), method, count=9)

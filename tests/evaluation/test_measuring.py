@@ -88,6 +88,12 @@ def test_metrics_by_name_class_and_value():
     assert len({score.value for score in scores}) == 2
 
 
+def test_settings_of_a_file_are_nothing_to_a_generator_in_memory():
+    G = og.adapt(nn.Sequential(nn.Linear(3, 12), nn.Unflatten(1, (3, 2, 2))), og.Normal(3))
+    with pytest.raises(ValueError, match=r"settings=\{'truncation': 0.5\} are for files; load the generator with them"):
+        og.measure(G, ["Activeness"], settings={"truncation": 0.5}, quiet=True)
+
+
 def test_directions_turn_up_in_latent_metrics(tmp_path):
     og.Directions(torch.eye(3)[:2], names=("a", "b")).save(tmp_path / "d.safetensors")
     (score,) = measure(renderer(), ["Activeness"], directions=tmp_path / "d.safetensors")

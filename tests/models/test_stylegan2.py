@@ -207,3 +207,11 @@ def test_labels_where_there_are_none_are_a_mistake() -> None:
         SMALL.adapt(trained())(torch.zeros(1, 6), label=torch.tensor([0]))
     with pytest.raises(TypeError, match="was given Linear; give the network it built"):
         SMALL.adapt(nn.Linear(1, 1))
+
+
+def test_drawing_styles_leaves_each_part_in_its_mode() -> None:
+    model = StyleGan2(resolution=8, dim_z=4, dim_w=4, channel_base=32, mapping_layers=2, space="w")
+    G = model.adapt(model.build()["generator"].eval())
+    G.module.synthesis.train()
+    G.latent.sample(2)
+    assert (G.module.training, G.module.mapping.training, G.module.synthesis.training) == (False, False, True)

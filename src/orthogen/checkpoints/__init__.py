@@ -87,10 +87,14 @@ def convert(
 
     Raises:
         FileNotFoundError: nothing is there.
-        ValueError: see `load`; or ``to`` is the source itself.
+        ValueError: see `load`; or ``to`` is the source itself, or no name for a file of weights.
     """
     source = Path(source)
-    to = source.with_name(f"{source.stem}.safetensors") if to is None else Path(to)
-    if to.exists() and source.exists() and to.samefile(source):
-        raise ValueError(f"{to} is the file itself; name another one to write")
+    named = source if source.name.strip(".") else source.resolve()  # "." has no name
+    to = named.with_name(f"{named.stem}.safetensors") if to is None else Path(to)
+    for written in (to, to.with_suffix(".json")):
+        if written.exists() and source.exists() and written.samefile(source):
+            raise ValueError(f"{written} is the file itself; name another one to write")
+    if to.suffix == ".json":
+        raise ValueError(f"{to} is where the record of the model goes; name a file for the weights: *.safetensors")
     return converted(_read(source, ema, model, settings), source, to)

@@ -7,7 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["float_tensors", "folded", "sides"]
+__all__ = ["affordable", "float_tensors", "folded", "sides"]
+
+_COPIES = 4  # times the size of the file: bytes of its tensors in float32
+_LETTERS = 200  # of a name; the longest known has some 60
+
+
+def affordable(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse far more numbers than a file can hold. Under many names, one tensor costs a file nothing; us, a copy each.
+
+    Raises:
+        ValueError: there are far more.
+    """
+    count = 4 * sum(value.numel() for value in tensors.values())
+    if count > _COPIES * path.stat().st_size + 2**20:
+        raise ValueError(f"{path} asks for far more memory than its size: {len(tensors)} tensors of {count} bytes")
 
 
 def float_tensors(content: Any, path: Path, kind: str) -> dict[str, Tensor]:
@@ -19,7 +33,7 @@ def float_tensors(content: Any, path: Path, kind: str) -> dict[str, Tensor]:
         kind: what it should be, for messages: "a BigGAN".
 
     Raises:
-        ValueError: it is no dictionary of named tensors of floats.
+        ValueError: it is no dictionary of named tensors of floats, or of far more than the file can hold.
     """
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}; {kind} is a dictionary of tensors")
@@ -28,6 +42,9 @@ def float_tensors(content: Any, path: Path, kind: str) -> dict[str, Tensor]:
             found = str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
             text = ascii(str(name)[:80])
             raise ValueError(f"{path} has {text} of type {found}; {kind} holds named tensors of floats")
+        if len(name) > _LETTERS or not name.isprintable():
+            raise ValueError(f"{path} has {name[:80]!a}, which {kind} does not have")
+    affordable(content, path)
     return {name: value.detach().float().contiguous() for name, value in content.items()}
 
 

@@ -1,7 +1,8 @@
 """What all files of ours share: tensors in safetensors, and beside them the record of the model that made them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +50,46 @@ def read_about(path: Path) -> dict[str, Any] | None:
     """What a generator file says of itself; None where the file is not one of ours."""
     try:
         with safe_open(str(path), framework="pt") as file:
-            return json.loads((file.metadata() or {})[ABOUT])
-    except (SafetensorError, OSError, KeyError, ValueError):
+            about = json.loads((file.metadata() or {})[ABOUT])
+        kind = about["model"]["type"]
+        return about if isinstance(kind, str) and kind.isprintable() else None
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
         return None
 
 
 def _model(record: Mapping[str, Any], path: Path) -> Model:
     kind = str(record["type"])
     try:
-        return from_json(record)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = from_json(record)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        if _ours(kind):
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{path} records a {kind[:80]} that cannot be built here: {reason}") from error
         raise ValueError(
-            f"{path} was made by the model {kind}, which is not part of orthogen; hand it over: load(path, model=...)"
+            f"{path} was made by the model {kind[:80]}, which is not part of orthogen; hand it over: "
+            "load(path, model=...)"
         ) from error
+    if not isinstance(found, Model):
+        raise ValueError(f"{path} names {kind[:80]} as its model, which is none")
+    return found
 
 
-def fill(
-    model: Model, tensors: Mapping[str, Tensor], path: Path, format: str, *, absent: frozenset[str] = frozenset()
-) -> Loaded:
+def _ours(kind: str) -> bool:
+    """Whether a recorded type is of this package, and not of a file of the user's."""
+    return kind.startswith("orthogen.")
+
+
+@contextmanager
+def _too_large(path: Path, model: Model) -> Iterator[None]:
+    """Torch's own words for numbers that no size can have, in ours."""
+    try:
+        yield
+    except (RuntimeError, TypeError, OverflowError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} asks for a {type(model).__name__} that cannot be built: {reason}") from error
+
+
+def fill(model: Model, tensors: Mapping[str, Tensor], path: Path, format: str) -> Loaded:
     """The generator of a model with these weights. The network itself takes no memory and draws nothing.
 
     Args:
@@ -74,20 +97,17 @@ def fill(
         tensors: by the names of its state; they become the weights, and are not copied.
         path: of the file, for messages.
         format: of the file, in words.
-        absent: names of the state that the file may do without; the network then keeps its own.
 
     Raises:
         ValueError: a tensor is missing, too much, of another shape or of another kind of number.
     """
     kind = type(model).__name__
-    with torch.device("meta"):  # names and shapes without memory, so that no file can ask for a huge network
+    with torch.device("meta"), _too_large(path, model):  # without memory: no file can ask for a huge network
         module = model.build()["generator"]
     expected = module.state_dict()
     for name, value in expected.items():
         given = tensors.get(name)
         if given is None:
-            if name in absent:
-                continue
             raise ValueError(f"{path} lacks {name}, of shape {tuple(value.shape)}, which its {kind} has")
         if given.shape != value.shape:
             raise ValueError(f"{path} has {name} of shape {tuple(given.shape)}; its {kind} needs {tuple(value.shape)}")
@@ -141,15 +161,22 @@ def recorded(
     Raises:
         ValueError: the model cannot be rebuilt here, or the weights are not its own.
     """
+    checked = model is None and _ours(str(record["type"]))
     model = with_settings(_model(record, path) if model is None else model, settings or {}, path)
+    if checked:  # names and shapes without memory first: a file must not ask for a huge network
+        with torch.device("meta"), _too_large(path, model):
+            _fitting(model.build()["generator"], tensors, model, path)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then overwritten
         module = model.build()["generator"]
-    expected = module.state_dict()
-    shapes, given = ({name: value.shape for name, value in state.items()} for state in (expected, tensors))
+    _fitting(module, tensors, model, path)
+    module.load_state_dict(tensors)
+    return Loaded(model, module, "a file of orthogen")
+
+
+def _fitting(module: nn.Module, tensors: Mapping[str, Tensor], model: Model, path: Path) -> None:
+    shapes, given = ({name: value.shape for name, value in state.items()} for state in (module.state_dict(), tensors))
     wrong = [name for name in {**shapes, **given} if shapes.get(name) != given.get(name)]
     if wrong:
         raise ValueError(
-            f"the weights in {path} do not fit {model}: {len(wrong)} tensors differ, {wrong[0]} among them"
+            f"the weights in {path} do not fit {model}: {len(wrong)} tensors differ, {_shown(wrong[0])} among them"
         )
-    module.load_state_dict(tensors)
-    return Loaded(model, module, "a file of orthogen")

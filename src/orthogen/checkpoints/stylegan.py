@@ -12,7 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from orthogen.checkpoints._loaded import Loaded
+from orthogen.checkpoints._pickle_parts import shown
 from orthogen.checkpoints._restricted import Persistent, read_pickle
+from orthogen.checkpoints._state_dict import affordable
 from orthogen.checkpoints._stylegan2 import number, stylegan2
 from orthogen.checkpoints._stylegan3 import recorded, stylegan3
 
@@ -20,7 +22,8 @@ __all__ = ["load", "recognizes"]
 
 _PARTS = ("_parameters", "_buffers", "_modules")  # of a pickled nn.Module
 _SETTINGS = (("clamp", "synthesis.b4.conv1", "conv_clamp"), ("lr_multiplier", "mapping.fc0", "bias_gain"))
-_DEPTH, _MODULES = 16, 10_000  # a generator has 5 and some hundred; a pickle can share modules until they are billions
+# a generator has 5 and some hundred of both; a pickle can share them, and their names, until they are billions
+_DEPTH, _MODULES, _TENSORS, _LETTERS = 16, 10_000, 10_000, 100
 
 
 def recognizes(path: Path) -> bool:
@@ -50,6 +53,7 @@ def load(path: Path, *, ema: bool = True, settings: Mapping[str, Any] = MappingP
         raise ValueError(f"{path} holds no network {key}; that is no snapshot of StyleGAN2 or StyleGAN3")
     modules = dict(_modules(snapshot[key], path))
     tensors = dict(_tensors(modules, path))
+    affordable(tensors, path)
     told: dict[str, Any] = {}
     for field, module, attribute in _SETTINGS:
         value = number(modules.get(module, {}).get(attribute))
@@ -67,24 +71,37 @@ def _modules(root: Persistent, path: Path) -> Iterator[tuple[str, dict[Any, Any]
     while waiting:
         name, module = waiting.pop()
         seen += 1
-        if seen > _MODULES or name.count(".") >= _DEPTH:
-            raise ValueError(f"{path} holds modules inside modules without end; that is no generator")
         for part in _PARTS:
             if not isinstance(module.state.get(part), dict):
                 raise ValueError(f"{path}: {name or 'the generator'} has no {part}; it is no pickled module")
+        children = module.state["_modules"]
+        if seen + len(waiting) + len(children) > _MODULES or name.count(".") >= _DEPTH:
+            raise ValueError(f"{path} holds modules inside modules without end; that is no generator")
         yield name, module.state
-        for inner, child in module.state["_modules"].items():
+        for inner, child in children.items():
+            full = _inside(name, inner, path)
             if not isinstance(child, Persistent):
-                raise ValueError(
-                    f"{path}: {name}.{inner} is a {type(child).__name__}, not a module".replace(": .", ": ")
-                )
-            waiting.append((f"{name}.{inner}".removeprefix("."), child))
+                raise ValueError(f"{path}: {full} is a {type(child).__name__}, not a module")
+            waiting.append((full, child))
+
+
+def _inside(module: str, own: Any, path: Path) -> str:
+    """The full name of what a module calls ``own``."""
+    if not isinstance(own, str) or len(own) > _LETTERS or not own.isprintable():
+        name = shown(own) if isinstance(own, str) else f"a {type(own).__name__}"
+        raise ValueError(f"{path} calls a module or tensor {name}, which no snapshot does")
+    return f"{module}.{own}".removeprefix(".")
 
 
 def _tensors(modules: Mapping[str, dict[Any, Any]], path: Path) -> Iterator[tuple[str, Tensor]]:
+    left = _TENSORS
     for module, state in modules.items():
-        for own, value in {**state["_parameters"], **state["_buffers"]}.items():
-            name = f"{module}.{own}".removeprefix(".")
+        found = {**state["_parameters"], **state["_buffers"]}
+        left -= len(found)
+        if left < 0:
+            raise ValueError(f"{path} holds more than {_TENSORS} tensors; that is no generator")
+        for own, value in found.items():
+            name = _inside(module, own, path)
             if value is None:  # a parameter that a module does without
                 continue
             if not isinstance(value, Tensor):

@@ -60,7 +60,9 @@ def _parser() -> _Parser:
         )
         how = p.add_argument_group("how to use a network of another system")
         how.add_argument("--truncation", type=float, metavar="PSI", help="truncation of the latents or styles")
-        how.add_argument("--space", metavar="z|w|w+", help="the latent space of a StyleGAN")
+        how.add_argument(
+            "--space", metavar="z|w|w+", help="the latent space of a StyleGAN (GanSpace's: --GanSpace.space)"
+        )
         how.add_argument("--noise", metavar="const|random|none", help="the noise inputs of a StyleGAN2")
         own(p)
 

@@ -54,18 +54,18 @@ def listing(kind: str | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column()
+    console = Console(highlight=False)
     for folder, title in TITLES.items():
         found = catalogue.entries(folder)
         if not found or kind not in (None, folder):
             continue
-        table.add_row(f"[bold]{title}[/bold]", "")
+        console.print(f"[bold]{title}[/bold]")
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column()
         for entry in found:
             table.add_row(f"  {_full_name(entry)}", entry.summary)
-        table.add_row("", "")
-    Console(highlight=False).print(table)
+        console.print(table, "")
 
 
 def _wrapped(value: Any) -> str:

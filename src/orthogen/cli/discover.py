@@ -18,7 +18,7 @@ def options(p: ArgumentParser) -> None:
     p.add_argument("--save-every", type=int, default=500, metavar="STEPS", help="of a search's state (default: 500)")
     p.add_argument("--clips-every", type=int, metavar="STEPS", help="draw what a search has found, again and again")
     p.add_argument("--compare", action="store_true", help="score methods side by side: a table, scores.json")
-    p.add_argument("--seeds", type=int, default=3, metavar="N", help="fits of each method to compare (default: 3)")
+    p.add_argument("--seeds", type=int, metavar="N", help="fits of each method to compare (default: 3)")
     p.add_argument("--budget", type=int, metavar="LATENTS", help="as many for each method to compare, where it can")
     p.add_argument("--no-vp", action="store_true", help="compare without the VP score, which takes the longest")
     p.add_argument("--planted", metavar="FILE", help="the true directions, where they are known, to compare with")
@@ -41,8 +41,11 @@ def discover(given: Namespace, rest: Sequence[str]) -> None:
     methods = _methods(given, words)
     if given.compare:
         _compare(given, methods)
-    else:
-        _discover(given, methods)
+        return
+    for option in ("seeds", "budget", "planted", "no_vp"):
+        if getattr(given, option) not in (None, False):
+            raise ValueError(f"--{option.replace('_', '-')} goes with --compare; leave it out")
+    _discover(given, methods)
 
 
 def _rename(given: Namespace, words: Sequence[str]) -> None:
@@ -78,11 +81,13 @@ def _methods(given: Namespace, words: Sequence[str]) -> dict[str, Any]:
     usage = f"orthogen discover {given.source or '--generator ' + str(given.generator)} {' '.join(chosen)}"
     if len(chosen) == 1:
         ((name, found),) = chosen.items()
-        if isinstance(found, SearchRecipe):
-            found = replace(found, method=override(found.method, words, usage))
+        if any(word.startswith(f"--{name}.") for word in words):  # as of several: for a setting called like an option
+            chosen = override(chosen, words, usage)
+        elif isinstance(found, SearchRecipe):
+            chosen = {name: replace(found, method=override(found.method, words, usage))}
         else:
-            found = override(found, words, usage)
-        return {given.name or name: found}
+            chosen = {name: override(found, words, usage)}
+        return {given.name or name: chosen[name]}
     plain = {name: found for name, found in chosen.items() if not isinstance(found, SearchRecipe)}
     return {**chosen, **override(plain, words, usage)}
 
@@ -170,7 +175,7 @@ def _compare(given: Namespace, methods: dict[str, Any]) -> None:
         board = leaderboard(
             generator,
             searches,
-            seeds=given.seeds,
+            seeds=3 if given.seeds is None else given.seeds,
             count=10 if given.count is None else given.count,
             seed=seed,
             budget=given.budget,

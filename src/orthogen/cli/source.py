@@ -8,7 +8,13 @@ __all__ = ["beside", "generator_of", "latent_of", "settings", "shifted"]
 
 
 def settings(given: Namespace) -> dict[str, Any]:
-    """How to use a network of another system, as far as the user says."""
+    """How to use a network of another system, as far as the user says.
+
+    Raises:
+        ValueError: a latent is named for it, which it has.
+    """
+    if given.latent and given.generator is None:
+        raise ValueError(f"--latent goes with --generator; {given.source} knows its own")
     named = {name: getattr(given, name) for name in ("truncation", "space", "noise")}
     return {name: value for name, value in named.items() if value is not None}
 
@@ -63,8 +69,6 @@ def _named(given: Namespace) -> Any:
     if given.generator is None:
         from orthogen.checkpoints import load
 
-        if given.latent:
-            raise ValueError(f"--latent goes with --generator; {given.source} knows its own")
         return load(given.source, **settings(given))
     from torch import nn
 
@@ -79,14 +83,35 @@ def _named(given: Namespace) -> Any:
             raise ValueError(
                 f"{given.generator} returns an adapted generator, which has its latent; leave --latent out"
             )
-        return made
+        return _tried(made, given.generator)
     if not isinstance(made, nn.Module):
         raise ValueError(
             f"{given.generator} returned a {type(made).__name__}; a generator is an nn.Module, or what og.adapt returns"
         )
     if not given.latent:
         raise ValueError(f"{given.generator} returned a module; say what it takes: --latent normal:100")
-    return adapt(made.eval(), latent_of(given.latent))
+    return _tried(adapt(made.eval(), latent_of(given.latent)), given.generator)
+
+
+def _tried(generator: Any, name: str) -> Any:
+    """The generator, if its module can take its latents; what torch says of shapes, in a line."""
+    import torch
+
+    from orthogen.core import rng
+    from orthogen.core.untouched import untouched
+
+    rows = {generator.condition: torch.zeros(2, dtype=torch.int64, device=generator.device)}
+    try:
+        z = generator.latent.sample(2, rng=rng.generator("tried"), device=generator.device)
+        with torch.no_grad(), untouched(generator.module, generator.device) as host:
+            host.rewind()
+            generator(z, **(rows if generator.classes else {}))
+    except TypeError:  # it may want more than its latent, which other options give
+        pass
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{name} does not take latents of {generator.latent}: {reason}") from error
+    return generator
 
 
 def shifted(given: Namespace, words: str) -> None:

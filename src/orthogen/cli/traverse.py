@@ -19,7 +19,7 @@ def options(p: ArgumentParser) -> None:
     p.add_argument("--rows-per-file", type=int, default=12, metavar="N", help="split more over files (default: 12)")
     p.add_argument("--samples", type=int, default=3, metavar="N", help="how many base latents (default: 3)")
     p.add_argument("--seed", type=int, default=0, help="of the base latents and classes (default: 0)")
-    p.add_argument("--steps", type=int, default=9, metavar="N", help="columns of the strips (default: 9)")
+    p.add_argument("--steps", type=int, metavar="N", help="columns of the strips (default: 9)")
     p.add_argument(
         "--path-size", "--extent", type=float, metavar="X", dest="extent",
         help="go from -X to X, in units of the latent (default: two standard deviations where they are known, or the "
@@ -32,7 +32,7 @@ def options(p: ArgumentParser) -> None:
         films.add_argument(f"--{kind}", action="store_true", help=about)
     films.add_argument("--no-film", action="store_true", help="none")
     films.add_argument(
-        "--path", default="pingpong", metavar="PATH",
+        "--path", metavar="PATH",
         help="pingpong: there and back; linear: from end to end; smooth_center: as in the released videos of the "
         "Hessian Penalty and OroJaR (default: pingpong)",
     )  # fmt: skip
@@ -79,11 +79,18 @@ def traverse(given: Namespace) -> None:
     if given.no_strips and given.no_film:
         raise ValueError("--no-strips and --no-film leave nothing to draw; give one of them at most")
     file, only = chosen(given.directions, given.source)
+    if given.rows is not None and given.all:
+        raise ValueError(f"--rows {given.rows} and --all contradict each other; leave one of them out")
     if only and (given.rows is not None or given.all):
         raise ValueError(f"--rows and --all stand for directions by number, and {only[0]} is named; leave them out")
     named = given.gif or given.webp or given.mp4
     if named and given.no_film:
         raise ValueError("--no-film contradicts --gif, --webp and --mp4; leave one of them out")
+    for name in ("path", "frames", "fps"):
+        if given.no_film and getattr(given, name) is not None:
+            raise ValueError(f"--{name} is of films, and --no-film draws none; leave one of them out")
+    if given.no_strips and given.steps is not None:
+        raise ValueError("--steps is of strips, and --no-strips draws none; leave one of them out")
     with waiting():
         written = traversal.traverse(
             generator_of(given),
@@ -93,7 +100,7 @@ def traverse(given: Namespace) -> None:
             rows=None if given.all else 12 if given.rows is None else given.rows,
             per_file=given.rows_per_file,
             samples=given.samples,
-            steps=given.steps,
+            steps=9 if given.steps is None else given.steps,
             extent=given.extent,
             seed=given.seed,
             grid=not given.no_strips,
@@ -101,7 +108,7 @@ def traverse(given: Namespace) -> None:
             gif=not given.no_film and (given.gif or not named),
             webp=given.webp,
             mp4=given.mp4,
-            path=given.path,
+            path=given.path or "pingpong",
             frames=given.frames,
             fps=given.fps,
         )

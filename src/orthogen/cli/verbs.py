@@ -116,13 +116,14 @@ def _sample(given: Namespace) -> None:
     z = generator.latent.sample(given.n, rng=rng.generator(given.seed, "sample"), device=device)
     labels = torch.randint(max(1, generator.classes), (given.n,), generator=rng.generator(given.seed, "labels"))
     rows = {generator.condition: labels.to(device)} if generator.classes else {}
+    parts = []
     with torch.no_grad():
-        images = torch.cat(
-            [
-                to_uint8(generator(z[part], **{name: value[part] for name, value in rows.items()})).cpu()
-                for part in torch.arange(given.n, device=device).split(64)
-            ]
-        )
+        for index in torch.arange(given.n, device=device).split(64):
+            drawn = generator(z[index], **{name: value[index] for name, value in rows.items()})
+            if drawn.ndim != 4:
+                raise ValueError(f"the generator makes {tuple(drawn.shape)}; images (batch, channel, n, n) are needed")
+            parts.append(to_uint8(drawn).cpu())
+    images = torch.cat(parts)
     columns = min(given.n, max(1, round(given.n**0.5)))
     blank = images.new_full((-given.n % columns, *images.shape[1:]), 255)
     cells = montage.fit(torch.cat([images, blank]).unflatten(0, (-1, columns)))
@@ -165,7 +166,9 @@ def _convert(given: Namespace) -> None:
     from orthogen.cli.source import settings
 
     if given.source is None or given.generator:
-        raise ValueError("convert takes a file or a run folder; a generator of yours is saved by og.save_generator")
+        raise ValueError(
+            "convert takes a file or a run folder; a generator of yours is saved by orthogen.checkpoints.save_generator"
+        )
     found = convert(given.source, given.to, **settings(given))
     print(found)
     print(f"{found.about}: its model, source and hashes")

@@ -13,14 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orthogen.core import rng as randomness
 from orthogen.core.choices import check_choices
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.linalg import orthonormalize
 from orthogen.core.maps import LatentMap, probe
 from orthogen.core.progress import track
-from orthogen.core.rng import private
 from orthogen.core.shapes import Float
+from orthogen.core.untouched import seeded
 from orthogen.discovery._found import checked_count, columns_of, found, frozen, latents
 from orthogen.discovery._labels import Labelled
 
@@ -82,7 +83,7 @@ class Descent(Labelled):
 
     def search(self, generator: Generator, *, rng: torch.Generator | None = None) -> "Search":
         """The search before its first step."""
-        return Search(self, generator, private() if rng is None else rng)
+        return Search(self, generator, randomness.private() if rng is None else rng)
 
     def fit(
         self,
@@ -162,7 +163,9 @@ class Search:
         # the losses are differentiated to this leaf, which all parts of the batch share, and the Gram-Schmidt once
         leaf = basis.detach().requires_grad_()
         total: dict[str, Tensor] = {}
-        with self.f.session(), frozen(self._generator.module):
+        # noise inside the generator: of the seed and the step alone, so that a search can go on from its state
+        noise = randomness.generator(self.rng.initial_seed(), "noise", len(self.log))
+        with seeded(noise, self.A.device), self.f.session(), frozen(self._generator.module):
             for terms in self.method.losses(self, leaf):
                 terms["loss"].backward(inputs=[leaf, *self._learned[1:]])
                 for name, value in terms.items():
@@ -206,26 +209,35 @@ class Search:
         def under(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
+        steps = [len(values) if values.ndim == 1 else -1 for values in under("log/").values()] or [0]
+        expected = {name: value for name, value in self.state_dict().items() if not name.startswith(("adam/", "log/"))}
+        if max(steps) > 0:  # Adam counts its steps on the CPU
+            for i, learned in enumerate(self._learned):
+                moments = {"exp_avg": learned, "exp_avg_sq": learned, "step": torch.zeros(())}
+                expected |= {f"adam/{i}/{name}": value for name, value in moments.items()}
         ours, theirs = (
-            {name: value.shape for name, value in each.items() if not name.startswith(("adam/", "log/"))}
-            for each in (self.state_dict(), state)
+            {name: (value.shape, value.dtype) for name, value in each.items() if not name.startswith("log/")}
+            for each in (expected, state)
         )
-        if ours != theirs:
+        if ours != theirs or min(steps) != max(steps) or min(steps) < 0:
             raise ValueError(
                 f"the state is not that of this search ({type(self.method).__name__}, {len(self.A)} directions in "
-                f"{self.A.shape[1]} dimensions); make the search with the same fields"
+                f"{self.A.shape[1]} dimensions), or damaged; make the search with the same fields"
             )
+        try:
+            self.rng.set_state(state["rng"].cpu())
+        except RuntimeError as error:
+            raise ValueError("the state is damaged: its random state is none") from error
         with torch.no_grad():
             self.A.copy_(state["A"])
-        self.rng.set_state(state["rng"].cpu())
         if self.network is not None:
             self.network.load_state_dict(under("network/"))
         for i, learned in enumerate(self._learned):
-            moments = under(f"adam/{i}/")  # Adam counts its steps on the CPU
             self._optimizer.state[learned] = {
-                name: value.clone().to("cpu" if name == "step" else learned.device) for name, value in moments.items()
+                name: value.clone().to("cpu" if name == "step" else learned.device)
+                for name, value in under(f"adam/{i}/").items()
             }
-        columns = {name: values.unbind() for name, values in under("log/").items()}
+        columns = {name: values.to(self.A.device).unbind() for name, values in under("log/").items()}
         self.log = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

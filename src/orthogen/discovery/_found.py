@@ -130,13 +130,13 @@ def found(
         method: which found them.
         generator: in which.
         basis: the rows, on the CPU.
-        space: see `Directions`. Those of another space than the latent's own have no deviation here.
+        space: see `Directions`. "z" is the latent's own; those of another space have no deviation here.
         strength: see `Directions`.
         more: for the provenance, ready for JSON.
     """
     origin = {"method": type(method).__name__, "settings": record.to_json(method), "generator": generator.digest}
     deviation = None
-    if basis.shape[1] == generator.latent.dim:
+    if space == "z":
         squares = basis.square().sum(dim=1)
         deviation = torch.where(squares > 0, generator.latent.spread(basis) / squares.clamp_min(1e-30), 0.0)
     return Directions(basis, space, strength, provenance={**origin, **more}, deviation=deviation)

@@ -185,6 +185,8 @@ def discover(
                 )
             else:
                 found = method.fit(generator, rng=rng)
+            if count is not None and len(found) < count:
+                raise ValueError(f"count={count}: {name} has {len(found)} directions to give")
             if count is not None and len(found) > count:  # of a method that has no say in how many
                 found = found.take(range(count))
             origin = {"seed": its_seed} if recipe is None else {"seed": its_seed, "recipe": recipe.name}

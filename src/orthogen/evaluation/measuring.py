@@ -164,6 +164,8 @@ def measure(
     chosen = [_metric(one) for one in metrics]
     if n < 2:
         raise ValueError(f"n={n}: at least 2 images are needed, and some thousands to say anything")
+    if settings and isinstance(source, Generator):
+        raise ValueError(f"settings={dict(settings)} are for files; load the generator with them: og.load(path, ...)")
     kept = _path(source) if save and (_pairs_folder(source) or folder == _path(source)) else None
     # a damaged file is better found now than after an hour
     before = read(kept) if kept is not None and (kept / "scores.json").exists() else []

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from orthogen.core import rng as randomness
 from orthogen.core.directions import Directions
 from orthogen.core.files import write_atomically
 from orthogen.core.generator import Generator
 from orthogen.core.interrupt import Interrupt
 from orthogen.core.record import to_json
+from orthogen.evaluation.drawing import resting
 
 __all__ = ["Each", "Search", "Searching", "run_search"]
+
+_SEEN = 1000  # numbers of two images by which a generator is known again
 
 
 @runtime_checkable
@@ -58,6 +63,7 @@ class _Kept:
     folder: Path
     name: str
     about: dict[str, Any]  # which search it is
+    seen: Tensor  # of the generator's images: a hash of its weights says nothing of how it is called
 
     @property
     def state(self) -> Path:
@@ -77,7 +83,7 @@ class _Kept:
         log = "".join(json.dumps({"step": i, **row}) + "\n" for i, row in enumerate(rows, start=1))
         write_atomically(self.folder / f"{self.name}.jsonl", log)
         metadata = {"orthogen.search": json.dumps(self.about)}
-        write_atomically(self.state, to_bytes(search.state_dict(), metadata=metadata))
+        write_atomically(self.state, to_bytes({**search.state_dict(), "seen": self.seen}, metadata=metadata))
 
     def read(self, search: Search) -> None:
         """Put the search where the files left it; where there are none, it stays at its start.
@@ -91,6 +97,7 @@ class _Kept:
             with safe_open(str(self.state), framework="pt") as file:
                 about = json.loads((file.metadata() or {})["orthogen.search"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
+            seen = tensors.pop("seen")
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self.state} is damaged; delete it to search from the start") from error
         if differ := list(_differences(about, self.about)):
@@ -98,7 +105,27 @@ class _Kept:
                 f"{self.state} is of another search, with {', '.join(differ[:3])}; give this one a name of its own, or "
                 "delete that file"
             )
-        search.load_state_dict(tensors)
+        near = 1e-3 * self.seen.abs().nan_to_num().max()  # another machine rounds otherwise
+        if seen.shape != self.seen.shape or not torch.allclose(seen, self.seen, 0.0, float(near), equal_nan=True):
+            raise ValueError(
+                f"{self.state} is of a search in a generator that draws other images (another class, truncation or "
+                "call); give this one a name of its own, or delete that file"
+            )
+        try:
+            search.load_state_dict(tensors)
+        except ValueError as error:
+            raise ValueError(f"{self.state} is damaged ({error}); delete it to search from the start") from error
+
+
+@torch.no_grad()
+def _seen(generator: Generator) -> Tensor:
+    """Some numbers of two images of it."""
+    with resting(generator, randomness.generator("seen", "noise")):
+        z = generator.latent.sample(2, rng=randomness.generator("seen"), device=generator.device)
+        first = next((p for p in generator.module.parameters() if p.is_floating_point()), z)
+        rows = {generator.condition: torch.zeros(2, dtype=torch.int64, device=z.device)} if generator.classes else {}
+        numbers = generator(z.to(torch.promote_types(first.dtype, z.dtype)), **rows).flatten()
+    return numbers[:: -(-len(numbers) // _SEEN)].float().cpu().contiguous()
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -147,8 +174,9 @@ def run_search(
         return search.run(each)
     settings = to_json(method)
     steps = settings.pop("steps", math.inf)
-    about = {**settings, "generator": generator.digest, "latent": repr(generator.latent), "seed": seed}
-    kept = _Kept(folder, name, about)
+    latent = re.sub(r" at 0x[0-9a-f]+", "", repr(generator.latent))  # of a class without a repr of its own
+    about = {**settings, "generator": generator.digest, "latent": latent, "seed": seed}
+    kept = _Kept(folder, name, about, _seen(generator))
     kept.read(search)
     before = len(search.log)
     if before > steps:

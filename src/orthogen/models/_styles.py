@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from orthogen.core.latent import Blocks, Latent, Normal
 from orthogen.core.rng import generator
 from orthogen.core.shapes import Float
+from orthogen.core.untouched import evaluating
 
 __all__ = ["Styles"]
 
@@ -51,11 +52,8 @@ class Styles(Blocks):
         label = None
         if classes := self.network.mapping.classes:
             label = torch.randint(classes, (n,), generator=rng, device=rng.device).to(home.device)
-        training = self.network.training
-        try:
-            w = self.network.eval().styles(z.to(home), label)  # in training mode, its running mean would move
-        finally:
-            self.network.train(training)
+        with evaluating(self.network):  # in training mode, its running mean would move
+            w = self.network.styles(z.to(home), label)
         return w.repeat(1, max(1, self.layers)).to(rng.device, torch.float32)
 
     def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:

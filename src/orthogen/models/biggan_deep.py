@@ -25,6 +25,8 @@ CITATION = """\
 }
 """
 
+_DEEPEST = 100  # a file must not ask for more
+
 
 @dataclass(frozen=True)
 class BigGanDeep(Model):
@@ -99,8 +101,10 @@ class BigGanDeep(Model):
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if min(self.channels, self.classes, self.dim, self.shared_dim, self.depth) < 1:
-            raise ValueError(f"{self}: channels, classes, dim, shared_dim and depth are 1 at least")
+        if min(self.channels, self.classes, self.dim, self.shared_dim, self.depth) < 1 or self.depth > _DEEPEST:
+            raise ValueError(
+                f"{self}: channels, classes, dim, shared_dim and depth are 1 at least, and depth at most {_DEEPEST}"
+            )
         levels = self._levels
         if any(before < after for before, after in pairwise(levels.generator)):
             raise ValueError(f"BigGanDeep(generator_levels={self.generator_levels}): its blocks only drop channels")

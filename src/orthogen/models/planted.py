@@ -19,7 +19,8 @@ __all__ = ["PlantedLinear", "PlantedShapes"]
 def _rotation(n: int, dim: int) -> Float[Tensor, "n dim"]:
     """Random orthonormal rows, from torch's global generator, as networks are initialized."""
     # drawn column by column: a method that draws directions row by row must not find these by having the same seed
-    return orthonormalize(torch.randn(dim, n, dtype=torch.float64).mT)
+    rows = torch.randn(dim, n, dtype=torch.float64).mT
+    return rows if rows.is_meta else orthonormalize(rows)
 
 
 class LinearGenerator(nn.Module):

@@ -1,5 +1,6 @@
 """StyleGAN2's generator, written from the papers in plain PyTorch."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,6 +26,7 @@ CITATION = """\
 
 _SPACES, _NOISES = ("z", "w", "w+"), ("const", "random", "none")
 _RATE = 0.005  # of the mean style, per training batch
+_DEEPEST = 100  # layers; a file must not ask for more
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ class StyleGan2(Model):
         for name in ("channels", "dim_z", "dim_w", "mapping_layers", "lr_multiplier", "channel_max"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"StyleGan2({name}={getattr(self, name)}): it must be positive")
+        if self.mapping_layers > _DEEPEST or not math.isfinite(self.truncation):
+            raise ValueError(
+                f"StyleGan2(mapping_layers={self.mapping_layers}, truncation={self.truncation}): give at most "
+                f"{_DEEPEST} layers and a finite truncation"
+            )
         if self.classes < 0 or self.channel_base < self.resolution:
             raise ValueError(
                 f"StyleGan2(classes={self.classes}, channel_base={self.channel_base}): classes are 0 or more, and the "

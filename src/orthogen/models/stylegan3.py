@@ -26,6 +26,7 @@ CITATION = """\
 
 _CONFIGS, _SPACES = ("t", "r"), ("z", "w", "w+")
 _RATE = 0.002  # of the mean style, per training batch
+_DEEPEST = 100  # layers; a file must not ask for more
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,11 @@ class StyleGan3(Model):
         for name in ("channels", "dim_z", "dim_w", "mapping_layers", "lr_multiplier", "channel_max", "output_scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"StyleGan3({name}={getattr(self, name)}): it must be positive")
+        if max(self.mapping_layers, self.num_layers) > _DEEPEST or not math.isfinite(self.truncation):
+            raise ValueError(
+                f"StyleGan3(mapping_layers={self.mapping_layers}, num_layers={self.num_layers}, "
+                f"truncation={self.truncation}): give at most {_DEEPEST} layers and a finite truncation"
+            )
         if self.classes < 0 or self.margin_size < 0 or self.channel_base < self.resolution:
             raise ValueError(
                 f"StyleGan3(classes={self.classes}, margin_size={self.margin_size}, channel_base={self.channel_base}): "
@@ -125,11 +131,12 @@ class StyleGan3(Model):
                 f"StyleGan3(num_layers={self.num_layers}, num_critical={self.num_critical}): fewer layers are "
                 "critically sampled than there are"
             )
-        if not 0 < self.first_cutoff < min(self.first_stopband, self.resolution / 2) or self.last_stopband_rel < 1:
+        cutoffs_rise = 0 < self.first_cutoff < min(self.first_stopband, self.resolution / 2)
+        if not cutoffs_rise or self.first_stopband < 0.5 or self.last_stopband_rel < 1:
             raise ValueError(
                 f"StyleGan3(first_cutoff={self.first_cutoff:g}, first_stopband={self.first_stopband:g}, "
                 f"last_stopband_rel={self.last_stopband_rel:g}): stop bands begin beyond the cutoffs, which grow to "
-                f"{self.resolution // 2}"
+                f"{self.resolution // 2}, and the first at 0.5 at least"
             )
 
     @property
