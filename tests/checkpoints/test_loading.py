@@ -185,3 +185,12 @@ def test_a_module_that_keeps_more_than_tensors(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="_extra_state is a dict; only tensors can be saved"):
         save_generator(tmp_path / "g.safetensors", MODEL, Odd())
     assert not (tmp_path / "g.safetensors").exists()
+
+
+def test_what_is_made_of_a_source_goes_into_its_run(run: og.checkpoints.Run, tmp_path: Path) -> None:
+    from orthogen.checkpoints import home_of
+
+    checkpoint = run.checkpoints[0].path
+    for source in (run.folder, checkpoint, checkpoint / "generator.safetensors"):
+        assert home_of(source) == run.folder
+    assert home_of(tmp_path) == home_of(tmp_path / "g.pkl") == tmp_path

@@ -88,3 +88,9 @@ def test_a_file_that_fails_leaves_no_module(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no.py does not exist; give a Python file$"):
         load_file(tmp_path / "no.py")
+
+
+def test_a_file_may_import_what_lies_beside_it(tmp_path):
+    (tmp_path / "orthogen_test_neighbor.py").write_text("answer = 42\n")
+    (tmp_path / "mine.py").write_text("def make():\n    from orthogen_test_neighbor import answer\n    return answer\n")
+    assert catalogue.made_in_file(f"{tmp_path}/mine.py:make", "an answer") == 42

@@ -136,3 +136,12 @@ def test_directions_of_another_generator_warn():
     assert not Directions(BASIS).of_another(other)  # of unknown origin
     with pytest.warns(UserWarning, match="found by Coordinates in a generator with other weights; they may mean noth"):
         found.warn_if_of_another(other)
+
+
+def test_directions_of_another_space_warn():
+    G = og.adapt(nn.Linear(5, 2), og.Normal(5))
+    with pytest.warns(UserWarning, match=r"of the space 'w', and this generator takes 'z'; .* \(--space w\)"):
+        Directions(BASIS, "w").warn_if_of_another(G)
+    model = og.StyleGan2(resolution=8, dim_z=4, dim_w=4, mapping_layers=1, channel_base=16, space="w")
+    found = og.Coordinates().fit(model.adapt(model.build()["generator"]))
+    assert found.space == "w"

@@ -15,11 +15,11 @@ from orthogen.checkpoints._convert import Conversion, converted
 from orthogen.checkpoints._loaded import Loaded
 from orthogen.checkpoints._restricted import read_torch
 from orthogen.checkpoints.generator_file import save_generator
-from orthogen.checkpoints.run_folder import Run, open_run
+from orthogen.checkpoints.run_folder import Run, home_of, open_run
 from orthogen.core.generator import Generator
 from orthogen.core.kinds import Model
 
-__all__ = ["Conversion", "Run", "convert", "load", "open_run", "read_torch", "save_generator"]
+__all__ = ["Conversion", "Run", "convert", "home_of", "load", "open_run", "read_torch", "save_generator"]
 
 
 def _formats() -> Iterator[ModuleType]:

@@ -25,7 +25,7 @@ from orthogen.core.generator import Generator
 from orthogen.core.kinds import Model
 from orthogen.core.record import from_json
 
-__all__ = ["Checkpoint", "Run", "load", "open_run", "recognizes"]
+__all__ = ["Checkpoint", "Run", "home_of", "load", "open_run", "recognizes"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,13 @@ def open_run(folder: str | Path) -> Run:
         return Run(folder, {**about, "recipe": about["recipe"]})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} is no run folder: it has no readable run.json; give runs/NAME") from error
+
+
+def home_of(source: str | Path) -> Path:
+    """The folder where what is made of a source goes: that of its run, or else the one that the file is in."""
+    path = Path(source)
+    folder = path if path.is_dir() else path.parent
+    return next((each for each in (folder, *folder.parents[:2]) if (each / "run.json").is_file()), folder)
 
 
 def recognizes(path: Path) -> bool:

@@ -130,7 +130,6 @@ def shifted(given: Namespace, words: str) -> None:
 
 def beside(given: Namespace, name: str) -> Path:
     """Where a file goes by default: into the run folder, beside the checkpoint, or here for one of the user's own."""
-    if given.source is None:
-        return Path(name)
-    path = Path(given.source)
-    return (path if path.is_dir() else path.parent) / name
+    from orthogen.checkpoints import home_of
+
+    return Path(name) if given.source is None else home_of(given.source) / name

@@ -97,6 +97,8 @@ def load_file(path: str | Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # it may import what lies beside it, as it would if python ran it
     try:
         spec.loader.exec_module(module)
     except BaseException:

@@ -127,7 +127,13 @@ class Directions:
         return made_in is not None and made_in != generator.digest
 
     def warn_if_of_another(self, generator: Generator) -> None:
-        """One line for the user who moves a generator along another one's directions."""
+        """One line for the user who moves a generator along directions of another one, or of another space."""
+        if self.space != generator.latent.space:
+            warnings.warn(
+                f"these directions are of the space {self.space!r}, and this generator takes "
+                f"{generator.latent.space!r}; a StyleGAN is loaded with space={self.space!r} (--space {self.space})",
+                stacklevel=3,
+            )
         if self.of_another(generator):
             method = self.provenance.get("method", "a method")
             warnings.warn(

@@ -18,9 +18,19 @@ __all__ = ["Blocks", "Latent", "Normal", "Sphere", "TruncatedNormal", "Uniform"]
 
 
 class Latent(ABC):
-    """A distribution over tensors ``(batch, dim)``."""
+    """A distribution over tensors ``(batch, dim)``.
+
+    Attributes:
+        dim: the width.
+        space: the name of the space that it is in; directions found in one mean nothing in another.
+    """
 
     dim: int
+
+    @property
+    def space(self) -> str:
+        """``"z"``, unless it is behind a mapping network."""
+        return "z"
 
     @abstractmethod
     def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:

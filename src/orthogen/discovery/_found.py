@@ -120,7 +120,7 @@ def found(
     generator: Generator,
     basis: Float[Tensor, "n dim"],
     *,
-    space: str = "z",
+    space: str | None = None,
     strength: Float[Tensor, "n"] | None = None,
     **more: Any,
 ) -> Directions:
@@ -130,13 +130,14 @@ def found(
         method: which found them.
         generator: in which.
         basis: the rows, on the CPU.
-        space: see `Directions`. "z" is the latent's own; those of another space have no deviation here.
+        space: see `Directions`; the latent's own if None. Those of another space have no deviation here.
         strength: see `Directions`.
         more: for the provenance, ready for JSON.
     """
     origin = {"method": type(method).__name__, "settings": record.to_json(method), "generator": generator.digest}
     deviation = None
-    if space == "z":
+    if space is None:
         squares = basis.square().sum(dim=1)
         deviation = torch.where(squares > 0, generator.latent.spread(basis) / squares.clamp_min(1e-30), 0.0)
-    return Directions(basis, space, strength, provenance={**origin, **more}, deviation=deviation)
+    where = generator.latent.space if space is None else space
+    return Directions(basis, where, strength, provenance={**origin, **more}, deviation=deviation)

@@ -99,7 +99,8 @@ class GanSpace(Labelled):
         basis, more = main.axes, {"layer": layer}
         if self.space == "z":
             basis, more["linear"] = _regression(main)
-        return found(self, generator, basis.float(), space=self.space, strength=main.variances.sqrt().float(), **more)
+        space = None if self.space == "z" else self.space
+        return found(self, generator, basis.float(), space=space, strength=main.variances.sqrt().float(), **more)
 
     def _activations(
         self, generator: Generator, layer: str, rng: torch.Generator | None

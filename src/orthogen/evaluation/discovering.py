@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from orthogen.checkpoints import load
+from orthogen.checkpoints import home_of, load
 from orthogen.core import catalogue
 from orthogen.core import rng as randomness
 from orthogen.core.directions import Directions
@@ -167,7 +167,7 @@ def discover(
         generator.module.to(device)
     folder = None if to is None else Path(to)
     if folder is None and not isinstance(source, Generator):
-        folder = (Path(source) if Path(source).is_dir() else Path(source).parent) / "directions"
+        folder = home_of(source) / "directions"
 
     every = []
     with waiting(quiet=quiet):

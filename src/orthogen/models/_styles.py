@@ -44,6 +44,11 @@ class Styles(Blocks):
         for name, value in (("network", network), ("dim_z", dim_z), ("layers", layers)):
             object.__setattr__(self, name, value)
 
+    @property
+    def space(self) -> str:
+        """``"w"``, or ``"w+"`` for a style per layer."""
+        return "w+" if self.layers else "w"
+
     @torch.no_grad()
     def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
         """``n`` styles; in w+ all layers of a sample have the same."""

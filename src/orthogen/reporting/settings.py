@@ -101,7 +101,9 @@ def objective_lines(recipe: Mapping[str, Any]) -> list[str]:
         if term.get("ramp"):
             line += f", rising over {words(term['ramp'])} images"
         lines.append(line)
-    return lines + [f"with {phrase(rule)}" for rule in _values(objective.get("rules"))]
+    rules = [f"with {phrase(rule)}" for rule in _values(objective.get("rules"))]
+    augmentation = objective.get("augmentation")
+    return [*lines, *rules, *([f"behind {phrase(augmentation)}"] if augmentation else [])]
 
 
 def _values(data: Any) -> list[Any]:

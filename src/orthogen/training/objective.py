@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from orthogen.core.kinds import CriticPenalty, LatentPenalty, StepRule, WeightPenalty
+from orthogen.core.kinds import Augmentation, CriticPenalty, LatentPenalty, StepRule, WeightPenalty
 from orthogen.training.adversarial import AdversarialLoss, Wasserstein
 
 __all__ = ["Objective", "Term"]
@@ -63,8 +63,10 @@ class Objective:
         loss: the adversarial loss of critic and generator.
         terms: penalties by the name under which they are logged and their state is kept.
         rules: what happens between the generator's backward pass and its optimizer's step, by name.
+        augmentation: a random change of all images that the critic sees, real and generated; None for none.
     """
 
     loss: AdversarialLoss = field(default_factory=Wasserstein)
     terms: Mapping[str, Term] = field(default_factory=dict)
     rules: Mapping[str, StepRule] = field(default_factory=dict)
+    augmentation: Augmentation | None = None

@@ -12,6 +12,7 @@ from orthogen.core.maps import probe
 from orthogen.core.rng import Rngs, generator, private
 from orthogen.core.shapes import Float
 from orthogen.core.untouched import evaluating
+from orthogen.training.augmented import Augmented
 from orthogen.training.distributed import Processes
 from orthogen.training.ema import Average
 from orthogen.training.meter import Meter
@@ -37,6 +38,7 @@ class State:
     Attributes:
         generator: the generator network, adapted.
         critic: the critic network.
+        judge: the critic behind the augmentation, where there is one: what steps and penalties call.
         average: follows the generator.
         memories: what penalties carry between steps, by term.
         maps: what the latent penalties see, by term.
@@ -68,6 +70,8 @@ class State:
         self.images, self.seconds, self.meter = 0, 0.0, Meter(processes)
         # latents are drawn by all processes alike, and shared out; what else is drawn, each draws for itself
         self.shared, self.own = Rngs(recipe.seed), Rngs(recipe.seed, processes.rank)
+        augmentation = recipe.objective.augmentation
+        self.judge = Augmented(self.critic, augmentation, self.own) if augmentation else self.critic
         if processes.rank:
             torch.manual_seed(generator(recipe.seed, "torch", processes.rank).initial_seed())
             private().set_state(generator(recipe.seed, "private", processes.rank).get_state())

@@ -30,7 +30,7 @@ def take_step(state: State, real: Float[Tensor, "part c h w"]) -> Values:
 
 
 def _critic_step(state: State, real: Tensor) -> Values:
-    loss, parts, critic = state.recipe.objective.loss, state.recipe.accumulate, state.critic
+    loss, parts, critic = state.recipe.objective.loss, state.recipe.accumulate, state.judge
     values: Values = {}
     for x, z in zip(real.chunk(parts), state.latents().chunk(parts), strict=True):
         with torch.no_grad(), state.autocast():
@@ -49,7 +49,7 @@ def _critic_step(state: State, real: Tensor) -> Values:
 
 
 def _generator_step(state: State, real: Tensor) -> Values:
-    loss, parts, critic = state.recipe.objective.loss, state.recipe.accumulate, state.critic
+    loss, parts, critic = state.recipe.objective.loss, state.recipe.accumulate, state.judge
     values: Values = {}
     with _frozen(critic):
         for x, z in zip(real.chunk(parts), state.latents().chunk(parts), strict=True):

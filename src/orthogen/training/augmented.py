@@ -1,0 +1,35 @@
+"""A critic behind an augmentation: what it scores, real and generated, is changed at random first."""
+
+from torch import Tensor, nn
+
+from orthogen.core.kinds import Augmentation
+from orthogen.core.rng import Rngs
+
+__all__ = ["Augmented"]
+
+
+class Augmented(nn.Module):
+    """D(T(x)), with fresh draws of T for each call; gradients pass through T, to the generator too.
+
+    Penalties see it as the critic, so that R1, for one, is E |grad_x D(T(x))|².
+
+    Args:
+        critic: D.
+        augmentation: T.
+        streams: whose stream ``"augment"`` draws for it, as it is at the time of a call.
+
+    Example:
+        >>> import torch
+        >>> from orthogen.augment.diff_augment import DiffAugment
+        >>> critic = nn.Sequential(nn.Flatten(), nn.Linear(48, 1))
+        >>> Augmented(critic, DiffAugment("color"), Rngs(seed=0))(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 1])
+    """
+
+    def __init__(self, critic: nn.Module, augmentation: Augmentation, streams: Rngs) -> None:
+        super().__init__()
+        self.critic, self.augmentation, self.streams = critic, augmentation, streams
+
+    def forward(self, images: Tensor, *labels: Tensor) -> Tensor:
+        """The critic's logits for augmented images."""
+        return self.critic(self.augmentation(images, rng=self.streams["augment"]), *labels)
