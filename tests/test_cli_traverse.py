@@ -24,7 +24,7 @@ MAKE = """
     def dim(module, z, label):
         return module(z) * 0 + label[:, None, None, None] / 10
 """
-QUICK = ("--samples", "1", "--steps", "3", "--device", "cpu")
+QUICK = ("--samples", "1", "--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +128,13 @@ def test_one_class_can_be_fixed(capsys):
         (("--path", "zigzag"), "path='zigzag': a film can follow pingpong, linear, smooth_center"),
         (("--frames", "7"), "frames=7: a way there and back has an even number of frames"),
         (("--fps", "0"), "fps=0"),
+        (("--fps", "inf"), "fps=inf: give 0.01 to 1000 frames a second"),
+        (("--fps", "0.001"), "fps=0.001: give 0.01 to 1000 frames a second"),
+        (("--path-size", "inf"), "extent=inf: give one positive number"),
+        (("--rows", "3", "--all"), "--rows 3 and --all contradict each other"),
+        (("--no-film", "--frames", "8"), "--frames is of films, and --no-film draws none"),
+        (("--no-film", "--path", "linear"), "--path is of films, and --no-film draws none"),
+        (("--no-strips", "--steps", "3"), "--steps is of strips, and --no-strips draws none"),
         (("--rows", "0"), "rows=0: give how many directions to draw, at least 1"),
         (("--path-size", "-1"), "extent=-1.0: give one positive number"),
     ],

@@ -259,6 +259,23 @@ def test_magnified_rounding_is_not_taken_for_batch_statistics(seed):
     assert not og.probe(og.adapt(together, og.Normal(4))).separable(z)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_magnified_rounding_does_not_hide_that_samples_see_each_other(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = [part for _ in range(30) for part in (nn.Linear(64, 64), nn.Tanh())]
+        net = nn.Sequential(nn.Linear(4, 64), *layers)  # from 30 layers to 40 rounding grows to the size of the images
+    with torch.no_grad():
+        for part in layers[::2]:
+            part.weight.mul_(3 * 3**0.5)
+
+    def call(module, z):
+        x = module(z)
+        return x + 0.002 * x.flip(0)
+
+    assert not og.probe(og.adapt(net, og.Normal(4), call=call)).separable(latents())
+
+
 def test_noise_of_strength_zero_and_rare_dropout_are_seen():
     class Strength(nn.Module):
         def __init__(self):

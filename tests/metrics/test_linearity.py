@@ -6,6 +6,7 @@ from torch import nn
 
 import orthogen as og
 from given_latents import Given
+from orthogen.metrics._moves import points_along
 from orthogen.metrics.linearity import Linearity
 
 
@@ -75,6 +76,26 @@ def test_a_shift_of_brightness_is_straight_and_an_object_on_its_way_is_not():
     moving, brighter = Linearity(samples=8)(og.adapt(nn.Identity(), og.Normal(2), call=call)).parts["linearity"]
     assert brighter == pytest.approx(1.0)
     assert moving < 0.3
+
+
+def test_a_direction_and_its_opposite_are_the_same_way_where_latents_do_not_lie_around_zero():
+    G = og.adapt(nn.Identity(), og.Uniform(1, 0.0, 1.0), call=lambda m, z: z[:, :, None, None].relu())
+    found = Linearity(samples=4)(G, og.Directions(torch.tensor([[1.0], [-1.0]])))
+    assert found.parts["linearity"] == pytest.approx([1.0, 1.0])  # the relu is of no effect on latents of this range
+
+
+def test_styles_are_moved_around_their_mean_by_their_own_deviation():
+    model = og.StyleGan2(resolution=8, dim_z=4, dim_w=4, channel_base=32, space="w")
+    G = model.adapt(model.build()["generator"])
+    with torch.no_grad():  # styles now lie around 700
+        [part for part in G.module.mapping.modules() if getattr(part, "bias", None) is not None][-1].bias.add_(7e4)
+    w = G.latent.sample(2000, rng=torch.Generator().manual_seed(0))
+    points = points_along(G.latent, torch.eye(4), None, 3)
+    assert w.mean() > 100
+    assert (points[:, 1] - w.mean(dim=0)).abs().max() < 0.2 * w.std(dim=0).max()
+    half = 2 * w.var(dim=0).mean().sqrt().item()
+    assert (points[:, 2] - points[:, 1]).tolist() == pytest.approx([half] * 4, rel=0.1)
+    assert Linearity(samples=2, steps=3)(G).protocol["points"][2] == pytest.approx(half, rel=0.1)
 
 
 def test_mistakes():

@@ -80,6 +80,15 @@ def test_orthogonal_columns_share_nothing_and_idle_ones_are_dead():
     assert (flat.value, flat.stderr, flat.parts["share"]) == (0.0, 0.0, [None] * 3)
 
 
+def test_what_rounding_can_feign_depends_on_the_precision():
+    def faint(m, z):
+        return (1 + 1e-5 * z[:, 0] * z[:, 1] + 1e-5 * z[:, 1] ** 2)[:, None, None, None]
+
+    assert MixedShare(2, samples=4)(og.adapt(nn.Linear(1, 1), og.Normal(2), call=faint)).parts["dead"] == ["0", "1"]
+    precise = MixedShare(2, samples=4)(og.adapt(nn.Linear(1, 1).double(), og.Normal(2), call=faint))
+    assert precise.parts["share"] == pytest.approx([1.0, 0.2], rel=1e-4)  # H = 1e-5 [[0, 1], [1, 2]]
+
+
 def test_mistakes(unchecked):
     with pytest.raises(ValueError, match="at least 2 samples"):
         MixedShare(samples=1)

@@ -94,10 +94,34 @@ def test_many_colors_share_one_palette_and_white_paper_stays_white(tmp_path, rng
 def test_what_is_no_film_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"a film is one of gif, webp, mp4"):
         write_film(tmp_path / "film.avi", moving())
-    with pytest.raises(ValueError, match="0 frames at 20 a second: a film needs at least one, and a positive rate"):
+    with pytest.raises(ValueError, match=r"film\.gif: a film of no frames was given; it needs at least one"):
         write_film(tmp_path / "film.gif", [])
-    with pytest.raises(ValueError, match="12 frames at 0 a second"):
-        write_film(tmp_path / "film.webp", moving(), fps=0)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("gif", 65535), ("webp", 16383), ("mp4", 16384)])
+def test_pictures_larger_than_a_kind_can_hold_are_refused_before_the_second_is_drawn(tmp_path, kind, most):
+    with pytest.raises(ValueError, match=f"those of a {kind} have up to {most} a side; show fewer directions"):
+        write_film(tmp_path / f"film.{kind}", [Image.new("RGB", (2, most + 1))])
+    assert not list(tmp_path.iterdir())
+    passes = 0
+
+    def call(module: torch.nn.Module, z: torch.Tensor) -> torch.Tensor:
+        nonlocal passes
+        passes += 1
+        return z[:, :1, None, None].expand(-1, 1, 128, 128)
+
+    G = og.adapt(torch.nn.Identity(), og.Normal(1), call=call)
+    kinds: dict[str, bool] = {each: each == kind for each in KINDS}
+    with pytest.raises(ValueError, match="or fewer samples"):
+        og.traverse(G, to=tmp_path, samples=most // 128, grid=False, max_batch=most // 128, **kinds)
+    assert passes <= 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fps", [0.0, 0.001, float("inf"), float("nan")])
+def test_a_rate_that_no_player_can_keep_is_refused(tmp_path, fps):
+    with pytest.raises(ValueError, match=f"fps={fps}: give 0.01 to 1000 frames a second"):
+        write_film(tmp_path / "film.gif", moving(), fps=fps)
 
 
 def test_a_film_that_cannot_be_finished_leaves_nothing_behind(tmp_path):

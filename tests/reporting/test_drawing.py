@@ -136,6 +136,22 @@ def test_the_span_of_the_latent_is_the_default_extent(rng):
     assert ends[0, 0, :, 0, 0, 0].tolist() == to_uint8(torch.tensor([-0.5, 1.0]).view(2, 1, 1, 1)).flatten().tolist()
 
 
+def test_the_span_is_covered_whatever_the_length_of_a_direction():
+    seen: list[Tensor] = []
+    traversal(recording(og.Normal(2), seen), og.Directions(torch.tensor([[5.0, 0.0], [0.0, 0.1]])), n=1, steps=3)
+    z = torch.cat(seen)
+    assert z[:3, 0].tolist() == pytest.approx([-2, 0, 2], abs=1e-5)
+    assert z[3:, 1].tolist() == pytest.approx([-2, 0, 2], abs=1e-5)
+
+
+def test_noise_inside_comes_back_and_takes_nothing_from_the_global_state():
+    noisy = og.adapt(nn.Identity(), og.Normal(2), call=lambda m, z: 0.3 * torch.randn(len(z), 1, 4, 4))
+    before = torch.get_rng_state()
+    first, second = (traversal(noisy, n=1, steps=3, rng=torch.Generator().manual_seed(0)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize(
     "latent", [og.Normal(3), og.Uniform(3, low=0.0, high=6.0), og.Blocks(a=og.Sphere(2), b=og.Uniform(1))]
 )

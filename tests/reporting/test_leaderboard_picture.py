@@ -52,6 +52,13 @@ def test_the_picture_has_every_method_and_every_column():
     assert len(leaderboard_picture(boards(scores(9))[0])) > len(svg)
 
 
+def test_chance_is_drawn_where_it_is_the_same_for_all():
+    found = scores(2)
+    assert "stroke-dasharray" in leaderboard_picture(boards(found)[0])
+    found[1].parts["chance"] = 0.3
+    assert "stroke-dasharray" not in leaderboard_picture(boards(found)[0])
+
+
 def test_there_is_nothing_to_draw_where_all_failed():
     (board,) = boards(scores()[-1:])
     with pytest.raises(ValueError, match="without scores"):

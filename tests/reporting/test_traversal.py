@@ -94,6 +94,12 @@ def test_published_matrices_are_read_too(tmp_path):
     assert path.name == "our_goldens_mid.png"
 
 
+def test_files_stay_in_the_folder_whatever_the_method_is_called(tmp_path):
+    away = og.Directions(torch.eye(3), provenance={"method": "../../Away/../x"})
+    (path,) = og.traverse(linear_generator(), away, to=tmp_path / "a" / "b", samples=1, gif=False)
+    assert path == tmp_path / "a" / "b" / "_.._away_.._x.png"
+
+
 # ------------------------------------------------------------------------------------------------ which directions
 def test_rows_limits_the_directions(tmp_path):
     G = linear_generator()

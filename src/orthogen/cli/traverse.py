@@ -54,8 +54,9 @@ def chosen(words: Sequence[str], source: str | None) -> tuple[Path | None, list[
     """
     if not words:
         return None, []
-    first, home = Path(words[0]), Path(source or ".")
-    folder = (home if home.is_dir() else home.parent) / "directions"
+    from orthogen.checkpoints import home_of
+
+    first, folder = Path(words[0]), home_of(source or ".") / "directions"
     kept = folder / f"{first.name}.safetensors"
     if first.suffix in (".safetensors", ".pt", ".pth") or first.is_file():
         return first, list(words[1:])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from types import FunctionType
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -220,7 +221,8 @@ class Host:
             # not by comparing images: at initialization noise may have strength 0, and batch norm gain 0
             if session.drew or "batch_norm" in watch.norms:
                 return replace(found, repeatable=not (session.drew or session.power_iterating))
-            two = self.generator.latent.sample(2, rng=generator_of("two latents"), device=z.device).to(z.dtype)
+            draw = partial(self.generator.latent.sample, 2, device=z.device)
+            two, others = (draw(rng=generator_of(name)).to(z.dtype) for name in ("two latents", "other latents"))
             fixed = {name: value[[0, -1]] for name, value in conditions.items()}
             try:
                 session.rewind()
@@ -234,6 +236,12 @@ class Host:
                     alone = self.run(two[[row]], one, found, self.layers)
                     compared = zip(alone, together, nudged, strict=True)
                     separable = separable and all(_same(a[0], b[row], c[row]) for a, b, c in compared)
+                    # beside another sample, in a batch of the same size, there is nothing to magnify
+                    session.rewind()
+                    beside = two.clone()
+                    beside[1 - row] = others[row]
+                    pairs = zip(self.run(beside, fixed, found, self.layers), together, strict=True)
+                    separable = separable and all(_same(a[row], b[row], b[row]) for a, b in pairs)
             except _BatchError:
                 raise
             except Exception:  # batch statistics refuse a single sample: then passes are exact batches

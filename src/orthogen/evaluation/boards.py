@@ -115,19 +115,29 @@ def mark(method: str, column: str, **shared: Any) -> dict[str, Any]:
 
 
 def boards(scores: Sequence[Score]) -> list[Board]:
-    """The leaderboards among some scores; those of other settings, or of another generator, are others."""
+    """The leaderboards among some scores; those of other settings, or of another generator, are others.
+
+    A method's scores are along one set of directions, the last one in the list: what it found before, or that it once
+    found nothing, is left out.
+    """
     found: dict[str, Board] = {}
+    along: dict[tuple[str, str], str] = {}  # the directions of each method on each board
     for score in scores:
         about = score.about.get("leaderboard")
         if not isinstance(about, dict) or not {"method", "column"} <= set(about):
             continue
         shared = {name: value for name, value in about.items() if name not in ("method", "column")}
-        board = found.setdefault(json.dumps(shared, sort_keys=True), Board(shared))
-        method = str(about["method"])
-        board.scores.setdefault(method, {})
+        key, method = json.dumps(shared, sort_keys=True), str(about["method"])
+        board = found.setdefault(key, Board(shared))
+        of = board.scores.setdefault(method, {})
         if math.isfinite(score.value):
-            board.scores[method][str(about["column"])] = score
-        elif score.parts.get("note"):
+            directions = json.dumps(score.about.get("directions"), sort_keys=True)
+            if along.setdefault((key, method), directions) != directions:
+                along[key, method] = directions
+                of.clear()
+            of[str(about["column"])] = score
+            board.failed.pop(method, None)
+        elif score.parts.get("note") and not of:
             board.failed[method] = str(score.parts["note"])
     return list(found.values())
 
@@ -135,10 +145,14 @@ def boards(scores: Sequence[Score]) -> list[Board]:
 def within_error_of_best(board: Board, column: Column) -> set[str]:
     """The methods whose score is the best of its column, or not told from it by two standard errors of the difference.
 
-    None where no way is better, or where a score has no standard error.
+    None where no way is better, where a score has no standard error, and where scores are of different kinds: read by
+    different readers, or along so many more directions that chance gives another value.
     """
     scores = {method: of[column.key] for method, of in board.scores.items() if column.key in of}
-    if not column.better or len(scores) < 2:
+    if not column.better or len(scores) < 2 or any(score.stderr is None for score in scores.values()):
+        return set()
+    chance = "" if column.key == "recovery" else "chance"  # where what was not found counts as 0
+    if len({(score.parts.get(chance), str(score.protocol.get("reader"))) for score in scores.values()}) > 1:
         return set()
     sign = 1 if column.better == "higher" else -1
     best = max(scores.values(), key=lambda score: sign * score.value)
@@ -155,7 +169,7 @@ def shown(column: Column, score: Score | None) -> tuple[str, str]:
     if score is None:
         return "–", ""
     if column.key == "seconds":
-        return f"{score.value:.2f}" if score.value < 10 else f"{score.value:.0f}", ""
+        return f"{score.value:.2g}" if score.value < 10 else f"{score.value:.0f}", ""
     if score.stderr is None:
         return f"{score.value:.3g}", ""
     if score.stderr < EXACT * abs(score.value) or score.stderr == 0:
@@ -182,8 +196,10 @@ def table(board: Board) -> Table:
         # a head breaks where it can, a number never does
         head = column.head.replace("\u00ad", "-\n").replace(" ", "\n")
         grid.add_column(Text(head + arrow), justify="right", no_wrap=True)
+    if not columns:  # a caption alone would be as narrow as the names
+        grid.add_column("found nothing, because")
     for method, scores in board.scores.items():
-        cells = []
+        cells = [] if columns else [Text(board.failed.get(method, ""))]
         for column in columns:
             value, error = shown(column, scores.get(column.key))
             bold = "bold" if method in best[column.key] else ""
@@ -194,5 +210,6 @@ def table(board: Board) -> Table:
 
 
 def _caption(board: Board) -> Text:
-    lines = [board.facts, *(f"{method}: {reason}" for method, reason in board.failed.items())]
+    failed = board.failed if board.columns else {}  # where all failed, the table itself says why
+    lines = [board.facts, *(f"{method}: {reason}" for method, reason in failed.items())]
     return Text("\n".join(lines), style="dim")

@@ -52,8 +52,9 @@ class Counter:
 def within(method: Discovery, generator: Generator, images: int, rng: torch.Generator) -> Discovery:
     """The method with as many steps, or samples, as ``images`` latents put through the generator allow.
 
-    What one of them takes is found by a short trial. A method that has neither (closed forms) stays as it is, and so
-    does each other field. At least as many steps or samples are left as the method needs.
+    What one of them takes is found by a short trial; where the first samples take more than later ones, by another with
+    as many as the first allows. A method that has neither (closed forms) stays as it is, and so does each other field.
+    At least as many steps or samples are left as the method needs.
 
     Raises:
         ValueError: whatever the method says of a generator it cannot work on.
@@ -81,7 +82,10 @@ def within(method: Discovery, generator: Generator, images: int, rng: torch.Gene
             if few > MANY:
                 raise
     each = (_cost(_with(method, unit, 2 * few), generator, rng) - once) / few
-    return _with(method, unit, max(few, few + int((images - once) / max(each, 1e-9))) if each else few)
+    most = max(few, few + int((images - once) / each)) if each else few
+    if unit == "samples" and most > few and (spent := _cost(_with(method, unit, most), generator, rng)) < images:
+        most = max(most, most * images // spent)
+    return _with(method, unit, most)
 
 
 def _cost(method: Discovery, generator: Generator, rng: torch.Generator) -> int:
@@ -116,14 +120,14 @@ def fitted(
         method = _few_enough(method, lambda m: within(m, generator, budget, randomness.generator("budget", name)))
     found, times, images = [], [], 0
     for seed in seeds:
-        counter, started = Counter(generator), time.perf_counter()
 
-        def fit(m: Discovery, counter: Counter = counter, seed: int = seed) -> Directions:
-            return m.fit(counter.generator, rng=randomness.generator(seed, "discover", name))
+        def fit(m: Discovery, seed: int = seed) -> tuple[Directions, float, int]:
+            counter, started = Counter(generator), time.perf_counter()
+            directions = m.fit(counter.generator, rng=randomness.generator(seed, "discover", name))
+            return directions, time.perf_counter() - started, counter.images
 
-        directions = _few_enough(method, fit)
-        times.append(time.perf_counter() - started)
-        images = counter.images
+        directions, seconds, images = _few_enough(method, fit)
+        times.append(seconds)
         found.append(directions.take(range(min(count, len(directions)))))
     return tuple(found), Score(
         statistics.fmean(times),

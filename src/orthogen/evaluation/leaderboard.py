@@ -175,6 +175,6 @@ def _measured(
     for column, measure in measures.items():
         try:
             scores[column] = measure()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             missing[column] = _line(error)
     return scores, missing

@@ -152,8 +152,8 @@ def planted_leakage(found: Directions, planted: Directions) -> Score:
 
     the `Leakage` of a reader that reads the coordinates p_k . z themselves, for planted p_k at length 1: 0 where each
     direction changes one of them. A direction that changes none (all of them by less than 0.01 together) has no main
-    one: it is left out of the mean and named in the part ``dead``; where all are dead the value is 0. There is no
-    standard error, as nothing is drawn.
+    one: it is left out of the mean and named in the part ``dead``; where all are dead the value is 0. The standard
+    error is 0, as nothing is drawn.
 
     Raises:
         ValueError: directions of another width.
@@ -172,6 +172,7 @@ def planted_leakage(found: Directions, planted: Directions) -> Score:
     main = matrix.argmax(dim=1).tolist()
     return Score(
         sum(alive) / len(alive) if alive else 0.0,
+        stderr=0.0,
         n=len(found),
         name="Leakage",
         protocol={"reader": "the planted coordinates", "least": LEAST, "lengths": "unit"},
@@ -180,7 +181,7 @@ def planted_leakage(found: Directions, planted: Directions) -> Score:
             "factors": list(planted.names),
             "matrix": matrix.tolist(),
             "leakage": [value if yes else None for value, yes in zip(leak, live, strict=True)],
-            "leakage_stderr": [None] * len(found),
+            "leakage_stderr": [0.0 if yes else None for yes in live],
             "main": [planted.names[k] if yes else None for k, yes in zip(main, live, strict=True)],
             "dead": [name for name, yes in zip(found.names, live, strict=True) if not yes],
         },

@@ -60,7 +60,7 @@ class Leaderboard:
     shared: Mapping[str, Any]
 
     def __getitem__(self, method: str) -> Standing:
-        return next(each for each in self.standings if each.method == method)
+        return {each.method: each for each in self.standings}[method]
 
     def scores(self) -> list[Score]:
         """All scores, each under the name of its method: for `orthogen.evaluation.files.merge`.

@@ -12,6 +12,7 @@ from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.latent import Blocks, Latent
 from orthogen.core.maps import LatentMap
+from orthogen.core.rng import generator as seeded
 from orthogen.core.shapes import Float
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 Span = tuple[float, float]
+_MEAN = 10_000  # latents that a mean is estimated from
 
 
 # ---------------------------------------------------------------------------------------------- directions
@@ -102,11 +104,21 @@ def check_span(who: str, span: Span | None) -> None:
         raise ValueError(f"{who}(span={span}): give the lowest value, then a higher one, or None for the latent's own")
 
 
-def _spans(latent: Latent, span: Span | None) -> Float[Tensor, "dim 2"]:
-    """Lowest and highest value of each coordinate."""
-    if span is None and isinstance(latent, Blocks):
-        return torch.cat([_spans(part, None) for part in latent.parts.values()])
-    return torch.tensor(latent.span if span is None else span, dtype=torch.float64).expand(latent.dim, 2)
+def _home(latent: Latent) -> Float[Tensor, "dim"]:
+    """What ways go around: the middle of each coordinate's span, or the mean of blocks that are not independent."""
+    if type(latent) is Blocks:
+        return torch.cat([_home(part) for part in latent.parts.values()])
+    if isinstance(latent, Blocks):  # styles: their span is of a coordinate less its mean
+        return latent.sample(_MEAN, rng=seeded(0, "center")).double().mean(dim=0)
+    return torch.full((latent.dim,), sum(latent.span) / 2, dtype=torch.float64)
+
+
+def _half_widths(latent: Latent) -> Float[Tensor, "dim"]:
+    """Half of the span of each coordinate."""
+    if type(latent) is Blocks:
+        return torch.cat([_half_widths(part) for part in latent.parts.values()])
+    low, high = latent.span
+    return torch.full((latent.dim,), (high - low) / 2, dtype=torch.float64)
 
 
 def points_along(
@@ -114,29 +126,37 @@ def points_along(
 ) -> Float[Tensor, "k {steps}"]:
     """``steps`` equidistant values along each direction.
 
-    They cover ``span``, or the latent's own. The blocks of a latent have a span each: a direction across several covers
-    the mean of theirs, weighted by its squared components.
+    They cover ``span``, or as much as the latent's own, around the middle of the latent: the same way for a direction
+    and its opposite. The blocks of a latent have a span each: a direction across several covers the mean of
+    theirs, weighted by its squared components.
 
     Example:
         >>> from orthogen.core.latent import Normal, Uniform
         >>> latent = Blocks(a=Normal(1), b=Uniform(1))
         >>> points_along(latent, torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), None, 2).tolist()
         [[-2.0, 2.0], [-1.0, 1.0], [-1.5, 1.5]]
+        >>> points_along(Uniform(2, 0.0, 1.0), -torch.eye(2), None, 2).tolist()
+        [[-1.0, 0.0], [-1.0, 0.0]]
     """
-    shares = basis.cpu().double().square()
-    low, high = ((shares / shares.sum(dim=1, keepdim=True)) @ _spans(latent, span)).split(1, dim=1)
-    return low + torch.linspace(0, 1, steps, dtype=torch.float64) * (high - low)
+    basis, way = basis.cpu().double(), torch.linspace(-1, 1, steps, dtype=torch.float64)
+    if span is not None:
+        low, high = span
+        return ((low + high) / 2 + way * ((high - low) / 2)).expand(len(basis), steps)
+    squares = basis.square()
+    lengths = squares.sum(dim=1)
+    middle, half = (basis @ _home(latent)) / lengths, (squares @ _half_widths(latent)) / lengths
+    return middle[:, None] + half[:, None] * way
 
 
 def points_by_block(latent: Latent, span: Span | None, steps: int) -> list[float] | dict[str, Any]:
-    """The same for single coordinates, as protocols tell them: a list, or one by block.
+    """The same for single coordinates, as protocols tell them: a list, or one by block; of styles around their mean.
 
     Example:
         >>> from orthogen.core.latent import Normal, Uniform
         >>> points_by_block(Blocks(a=Normal(5), b=Uniform(2)), None, 3)
         {'a': [-2.0, 0.0, 2.0], 'b': [-1.0, 0.0, 1.0]}
     """
-    if span is None and isinstance(latent, Blocks):
+    if span is None and type(latent) is Blocks:
         return {name: points_by_block(part, None, steps) for name, part in latent.parts.items()}
     low, high = latent.span if span is None else span
     return torch.linspace(low, high, steps, dtype=torch.float64).tolist()

@@ -170,14 +170,14 @@ class MixedShare(LatentMetric):
         matrix = (columns @ columns.T) / columns.shape[1]
         on = matrix.diagonal().square()
         off = (matrix.square().sum(dim=1) - on).clamp_min(0.0)
-        return off, on, self._rounding(base, 1).square().expand_as(on)
+        return off, on, self._rounding(base, 1).square().to(on).expand_as(on)
 
     def _curvatures(
         self, f: LatentMap, z: Float[Tensor, "1 dim"], rng: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Means over pixels of the squares in the rows of the Hessians, off and on the diagonal, and the rounding."""
         signs, origin = rademacher(1, z.new_zeros(1, f.dim), rng)[0], z.new_zeros(1, f.dim)
-        base = f(origin)[0].flatten().double()
+        base = f(origin)[0].flatten()
         off, on = [], []
         for ahead in torch.eye(f.dim).to(z)[:, None]:
             others = signs * (1 - ahead)
@@ -185,11 +185,11 @@ class MixedShare(LatentMetric):
             passes = f.passes(torch.stack([self.step * move for move in moves]))
             up, down, *corners = (image.flatten().double() for (image,) in passes)
             a, b, c, d = corners
-            on.append(((up - 2 * base + down) / self.step**2).square().mean())
+            on.append(((up - 2 * base.double() + down) / self.step**2).square().mean())
             off.append(((a - b - c + d) / (4 * self.step**2)).square().mean())
         return torch.stack(off), torch.stack(on), self._rounding(base, 2).expand(f.dim)
 
     def _rounding(self, base: Tensor, order: int) -> Float[Tensor, ""]:
-        """The square of the largest derivative that rounding of images in single precision can feign."""
-        eps = torch.finfo(torch.float32).eps
+        """The square of the largest derivative that rounding of the images can feign."""
+        eps = torch.finfo(base.dtype).eps
         return (16 * eps * base.abs().max().double() / self.step**order).square()

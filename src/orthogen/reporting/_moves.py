@@ -1,5 +1,6 @@
 """What a traversal needs to know before it draws: base latents, directions, and what a value means along each."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def reach(generator: Generator, extent: Number | Sequence[Number] | None) -> tup
     if extent is None:
         return generator.latent.span
     ends = (-extent, extent) if isinstance(extent, int | float) else tuple(extent)
-    if len(ends) != 2 or not ends[0] < ends[1]:
+    if len(ends) != 2 or not ends[0] < ends[1] or not all(map(math.isfinite, ends)):
         raise ValueError(f"extent={extent}: give one positive number, or two with the first below the second")
     return float(ends[0]), float(ends[1])
 
@@ -148,6 +149,8 @@ class Moves:
             if mode == "replace":
                 home = generator.latent.sample(_CENTER, rng=seeded(0, "center")).mean(0) if mean is None else mean
                 center = q @ home.to(q) / q.square().sum(1)
+        elif extent is None:  # the span, whatever their length
+            unit = 1 / q.norm(dim=1).clamp_min(1e-30)
         low, high = (-_DEVIATIONS, _DEVIATIONS) if counted else reach(generator, extent)
         notes = tuple(f"class {label}" for part in drawn.values() for label in part.tolist())
         return cls(q, z, tuple(directions.names), low, high, counted, unit, center, mode, {**drawn, **given}, notes)

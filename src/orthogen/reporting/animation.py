@@ -12,9 +12,11 @@ from orthogen.reporting._gif import write_gif
 from orthogen.reporting._reel import replacing
 from orthogen.reporting.paths import Number
 
-__all__ = ["KINDS", "require_video", "write_film"]
+__all__ = ["KINDS", "check", "check_rate", "require_video", "write_film"]
 
 KINDS = ("gif", "webp", "mp4")
+_SIDES = {"gif": 65535, "webp": 16383, "mp4": 16384}  # px of a picture's longer side, at most
+_RATES = (0.01, 1000)  # frames a second: in a GIF one is shown for 655 seconds at most
 
 # the encoder holds frames for every thread, one and a half per core if not told, and those that it looks ahead to
 _X264 = ["-threads", "2", "-x264-params", "rc-lookahead=10"]
@@ -53,6 +55,32 @@ def require_video() -> None:
         raise ValueError("an MP4 needs the video extra: pip install 'orthogen[video]', or leave --mp4 out") from None
 
 
+def check(path: Path, size: tuple[int, int]) -> None:
+    """Refuse a film that its kind of file cannot hold.
+
+    Raises:
+        ValueError: it is no kind of film, or its pictures are too large for it.
+    """
+    kind = path.suffix[1:]
+    if kind not in KINDS:
+        raise ValueError(f"{path}: a film is one of {', '.join(KINDS)}")
+    if max(size) > _SIDES[kind]:
+        raise ValueError(
+            f"{path.name}: pictures of {size[0]} x {size[1]} pixels, and those of a {kind} have up to {_SIDES[kind]} a "
+            "side; show fewer directions in a file (per_file, --rows-per-file), or fewer samples"
+        )
+
+
+def check_rate(fps: Number) -> None:
+    """Refuse a rate at which no film can be played.
+
+    Raises:
+        ValueError: it is out of range.
+    """
+    if not _RATES[0] <= fps <= _RATES[1]:
+        raise ValueError(f"fps={fps}: give {_RATES[0]} to {_RATES[1]} frames a second")
+
+
 def _write_webp(path: Path, frames: Sequence[Image.Image], fps: Number) -> None:
     _Rolling(frames).save(path, "WEBP", save_all=True, duration=1000 / fps, loop=0, quality=85)
 
@@ -80,13 +108,14 @@ def write_film(path: Path, frames: Sequence[Image.Image], fps: Number = 20) -> N
         fps: frames a second.
 
     Raises:
-        ValueError: there are no frames, the kind is another, or the extra is not installed.
+        ValueError: there are no frames, or too large ones, the rate is out of range, the kind is another, or the extra
+            is not installed.
     """
+    if not len(frames):
+        raise ValueError(f"{path}: a film of no frames was given; it needs at least one")
+    check_rate(fps)
+    check(path, frames[0].size)
     kind = path.suffix[1:]
-    if kind not in KINDS:
-        raise ValueError(f"{path}: a film is one of {', '.join(KINDS)}")
-    if not len(frames) or not fps > 0:
-        raise ValueError(f"{len(frames)} frames at {fps} a second: a film needs at least one, and a positive rate")
     with replacing(path) as beside:
         if kind == "gif":
             write_gif(beside, frames, max(20, round(100 / fps) * 10))

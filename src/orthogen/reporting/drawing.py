@@ -6,12 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from orthogen.core import rng as randomness
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.images import to_uint8
 from orthogen.core.progress import track
 from orthogen.core.shapes import Float, UInt8
-from orthogen.core.untouched import evaluating
+from orthogen.core.untouched import evaluating, seeded
 from orthogen.reporting._moves import Moves, basis_of
 from orthogen.reporting.paths import PATHS, Number, linear
 
@@ -39,10 +40,10 @@ def path_values(path: str, low: Number, high: Number, count: int) -> Float[Tenso
 def _batches(
     generator: Generator, moves: Moves, order: Iterable[tuple[Tensor, Tensor, Tensor]], shrink: Shrink | None
 ) -> Iterator[UInt8[Tensor, "batch c h w"]]:
-    """Pictures for index after index (direction, sample, value), in evaluation mode."""
+    """Pictures for index after index (direction, sample, value), in evaluation mode, with one noise for all passes."""
     for direction, sample, value in order:
         z, conditions = moves.latents(direction, sample, value)
-        with evaluating(generator.module):
+        with evaluating(generator.module), seeded(randomness.generator("noise"), generator.device):
             images = generator(z, **conditions)
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise ValueError(
@@ -114,8 +115,8 @@ def traversal(
 ) -> UInt8[Tensor, "directions samples steps c h w"]:
     """Pictures along directions, drawn at most ``max_batch`` at a time and kept as uint8 on the CPU.
 
-    The generator draws in evaluation mode and is left as it was. One with classes gets one per base latent, drawn with
-    ``rng``; ``generator.of_class(3)`` has that class only.
+    The generator draws in evaluation mode and is left as it was; noise inside it is drawn alike in every pass. One with
+    classes gets one per base latent, drawn with ``rng``; ``generator.of_class(3)`` has that class only.
 
     Args:
         generator: what draws.
@@ -123,9 +124,9 @@ def traversal(
         z: base latents; ``n`` fresh ones for None.
         n: how many base latents to draw.
         steps: how many equidistant values.
-        extent: the ends, in units of the latent: (low, high), or one number for both sides. None goes two standard
-            deviations to either side along directions whose deviation is known, around the mean where the coordinate is
-            replaced; along others over the latent's span.
+        extent: the ends, in units of the latent (of a direction's length, where that is not 1): (low, high), or one
+            number for both sides. None goes two standard deviations to either side along directions whose deviation is
+            known, around the mean where the coordinate is replaced; along others over the latent's span.
         values: the very coordinates to visit, in place of ``steps`` and ``extent``.
         mode: ``replace`` the coordinate along a direction, or ``add`` to it. None replaces it in the latents of this
             library that have a known mean, and adds in others, such as styles w, whose coordinates do not lie around 0.

@@ -100,7 +100,7 @@ def leaderboard_picture(board: Board) -> str:
     """A chart per column with a line per method, as an SVG element.
 
     Large: the score with its standard error. Small: each direction by itself, where there are such numbers. Dashed:
-    what chance gives.
+    what chance gives, where that is the same for all methods.
 
     Raises:
         ValueError: there are no scores on the board.
@@ -121,7 +121,7 @@ def leaderboard_picture(board: Board) -> str:
 
 
 def _chart(axes: Axes, board: Board, methods: list[str], column: Column, *, named: bool) -> None:
-    chance = []
+    chance = set()
     for row, method in enumerate(methods):
         color, score = PALETTE[row % len(PALETTE)], board.scores[method].get(column.key)
         axes.axhline(row, color=INK, linewidth=0.5, alpha=0.12, zorder=0)
@@ -142,9 +142,9 @@ def _chart(axes: Axes, board: Board, methods: list[str], column: Column, *, name
             zorder=3,
         )
         if isinstance(score.parts.get("chance"), int | float):
-            chance.append(float(score.parts["chance"]))
-    if chance:
-        axes.axvline(chance[0], color=INK, linewidth=0.8, linestyle=(0, (3, 3)), alpha=0.45, zorder=1)
+            chance.add(float(score.parts["chance"]))
+    if len(chance) == 1:  # of as many directions each
+        axes.axvline(*chance, color=INK, linewidth=0.8, linestyle=(0, (3, 3)), alpha=0.45, zorder=1)
     head = column.head.replace("\u00ad", "")
     axes.set_title(f"{head} {_ARROW[column.better]}".strip(), loc="left", fontsize=9.5, pad=5)
     axes.set_yticks(range(len(methods)), methods if named else [""] * len(methods))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from orthogen.checkpoints import load
+from orthogen.checkpoints import home_of, load
 from orthogen.core.directions import Directions
 from orthogen.core.files import write_atomically
 from orthogen.core.generator import Generator
@@ -32,12 +32,17 @@ _CONTACT, _THUMB = 5, 64  # pictures of a strip on the contact sheet, and px of 
 def _named(directions: Directions | str | Path | None, basis: Directions) -> str:
     if isinstance(directions, str | Path):
         return Path(directions).stem
-    return str(basis.provenance.get("method", "directions")).lower()
+    return _plain(str(basis.provenance.get("method", "")).lower()) or "directions"
+
+
+def _plain(name: str) -> str:
+    """A name without what a file's name cannot have, or should not."""
+    return re.sub(r"[^\w.-]+", "_", name).lstrip(".")
 
 
 def _part(name: str) -> str:
     """A direction's name as part of a file's name."""
-    return f"Q{int(name):03d}" if name.isdecimal() else re.sub(r"[^\w.]+", "_", name)[:24]
+    return f"Q{int(name):03d}" if name.isdecimal() else _plain(name)[:24]
 
 
 def _pages(name: str, moves: Moves, size: int) -> list[tuple[str, Moves]]:
@@ -73,7 +78,10 @@ def _films(
     shrink = partial(montage.fit, largest=_FILM)
     with Reel(files[0].parent, order.tolist()) as reel:
         for frame in drawn_frames(generator, moves, visited, max_batch, shrink, what):
-            reel.append(montage.sheet(frame[:, None], moves.names, moves.notes))
+            picture = montage.sheet(frame[:, None], moves.names, moves.notes)
+            for file in files:
+                animation.check(file, picture.size)  # before more of them are drawn
+            reel.append(picture)
         for file in files:
             animation.write_film(file, reel, fps)
 
@@ -121,9 +129,9 @@ def traverse(
         per_file: how many directions a file shows; more are split over files that carry their numbers.
         samples: how many base latents. One ``seed`` gives the same ones to every generator of the same latent.
         steps: columns of the strips.
-        extent: the ends, in units of the latent: (low, high), or one number for both sides. None goes two standard
-            deviations to either side along directions whose deviation is known, and over the latent's span along
-            others.
+        extent: the ends, in units of the latent (of a direction's length, where that is not 1): (low, high), or one
+            number for both sides. None goes two standard deviations to either side along directions whose deviation is
+            known, and over the latent's span along others.
         mode: ``replace`` the coordinate along a direction, or ``add`` to it; None is right for the latent, see
             `orthogen.reporting.drawing.traversal`.
         fix_class: one class for all, of a generator with class labels; for None each base latent has one of its own,
@@ -138,7 +146,7 @@ def traverse(
             ``smooth_center``, as in the released tools of the Hessian Penalty and OroJaR.
         frames: length of a film; even for ``pingpong``, a multiple of 4 for ``smooth_center``. None is 48, or 180 for
             ``smooth_center``.
-        fps: frames a second; None is 20, or 60 for ``smooth_center``.
+        fps: frames a second, 0.01 to 1000; None is 20, or 60 for ``smooth_center``.
         max_batch: images per pass of the generator.
         conditions: what the generator is called with besides, one row per base latent.
 
@@ -156,13 +164,11 @@ def traverse(
             raise ValueError(f"{what}={count}: give how many directions to draw, at least 1")
     length, rate = _RATE.get(path, _USUAL)
     rate = rate if fps is None else fps
-    if not rate > 0:
-        raise ValueError(f"fps={rate}: give a positive number of frames a second")
+    animation.check_rate(rate)
     folder = Path("traversals" if to is None else to)
     if isinstance(generator, str | Path):
         if to is None:
-            source = Path(generator)
-            folder = (source if source.is_dir() else source.parent) / "traversals"
+            folder = home_of(generator) / "traversals"
         generator = load(generator)
     generator = generator if fix_class is None else generator.of_class(fix_class)
     found = basis_of(generator, directions)
