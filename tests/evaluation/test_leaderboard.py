@@ -158,6 +158,17 @@ def test_boards_of_other_settings_are_apart(board):
     assert [each.about["directions"] for each in found] == [3, 2]
 
 
+def test_boards_of_other_settings_are_not_compared(tmp_path):
+    G, _ = planted()
+    for name, count in (("a", 2), ("b", 3)):
+        merge(tmp_path / name, leaderboard(G, {"SVD": og.JacobianSvd(samples=2)}, count=count, **FEW).scores())
+    found = og.compare(tmp_path / "a", tmp_path / "b")
+    assert not found.pairs
+    assert found.refused
+    assert all("board" in line for line in found.refused)
+    assert og.compare(tmp_path / "a", tmp_path / "a").pairs
+
+
 def test_what_a_method_finds_anew_takes_the_place_of_what_it_found_or_did_not():
     G, answer = planted()
     failed = leaderboard(G, {"SeFa": og.SeFa(layers=("nowhere",))}, count=2, **FEW).scores()

@@ -195,6 +195,9 @@ def _compare(given: Namespace, methods: dict[str, Any]) -> None:
     if not console.is_terminal:  # a file has room for whole numbers
         console = Console(highlight=False, width=Console(width=1000).measure(table).maximum)
     console.print(table)
+    for standing in board.standings:
+        for column, reason in standing.missing.items():
+            print(f"{standing.method} has no {column}: {reason}")
     print(f"{folder}: the directions of seed {seed}, with their scores")
 
 

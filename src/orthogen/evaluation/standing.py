@@ -14,6 +14,9 @@ from orthogen.evaluation.files import FIELDS, plain
 __all__ = ["Leaderboard", "Standing"]
 
 
+_SETTINGS = ("directions", "seeds", "samples", "budget")  # of a board, which change its numbers
+
+
 @dataclass(frozen=True)
 class Standing:
     """How one method did.
@@ -82,7 +85,9 @@ class Leaderboard:
                 **mark(standing.method, column, **self.shared),
                 "directions": {"space": found.space, "n": len(found), **origin},
             }
-            yield replace(score, name=f"{standing.method}: {score.name}", about=about)
+            board = {key: value for key, value in self.shared.items() if key in _SETTINGS}
+            name = f"{standing.method}: {score.name}"
+            yield replace(score, name=name, protocol={**score.protocol, "board": board}, about=about)
 
     def table(self) -> Table:
         """The board for a terminal."""
