@@ -235,7 +235,7 @@ def trained(here, capsys):
 
 
 def test_discover_and_rename(trained, capsys):
-    assert main(["discover", "runs/x", "SeFa", "Random", "--count", "2"]) == 0
+    assert main(["discover", "runs/x", "--methods", "SeFa", "Random", "--count", "2"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "runs/x/directions/SeFa.safetensors: 2 directions", "runs/x/directions/Random.safetensors: 2 directions",
     ]  # fmt: skip

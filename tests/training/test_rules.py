@@ -108,6 +108,8 @@ def test_what_is_not_finite_is_found_by_the_loop(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_layer_stops_the_run_before_it_begins(tmp_path: Path) -> None:
     recipe = ruled(nog=og.NearestOrthogonalGradient(("conv1",)))
-    with pytest.raises(ValueError, match=r"NearestOrthogonalGradient: no parameter or part of Sequential is named 'conv1'"):
+    with pytest.raises(
+        ValueError, match=r"NearestOrthogonalGradient: no parameter or part of Sequential is named 'conv1'"
+    ):
         og.train(recipe, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ __all__ = ["discover", "options"]
 def options(p: ArgumentParser) -> None:
     """The options of the verb that no other has."""
     p.add_argument("methods", metavar="METHOD", nargs="*", help="SeFa, PenaltyDescent, ... or a recipe for a search")
+    p.add_argument("--methods", metavar="METHOD", nargs="+", default=(), dest="also", help="methods, if named last")
     p.add_argument("-h", "--help", action="store_true", help="show this; after a method: its settings, such as --lr")
     p.add_argument("--count", type=int, metavar="N", help="how many directions (default: the method's)")
     p.add_argument("--seed", type=int, help="of everything drawn (default: 0, or the recipe's)")
@@ -38,6 +39,7 @@ def discover(given: Namespace, rest: Sequence[str]) -> None:
     if given.rename:
         _rename(given, words)
         return
+    given.methods += given.also
     methods = _methods(given, words)
     if given.compare:
         _compare(given, methods)
