@@ -138,6 +138,18 @@ def test_the_latest_samples_are_shown_and_earlier_ones_wait(two):
     assert [a["data-images"] for a in images[:2]] == ["0", "100"]
 
 
+def test_directions_of_other_weights_are_called_so(tmp_path, drawable):
+    run = make_run(tmp_path, "plain")
+    axes = torch.eye(3)
+    og.Directions(axes, provenance={"method": "SeFa", "generator": "0" * 64}).save(
+        run / "directions" / "old.safetensors"
+    )
+    og.Directions(axes, provenance={"generator": generator().digest}).save(run / "directions" / "own.safetensors")
+    text = Page(html.report(run)).text
+    assert "The directions old were found in other weights than the latest." in text
+    assert "The directions own" not in text
+
+
 def test_directions_files_of_a_run_are_traversed_too(tmp_path, drawable):
     run = make_run(tmp_path, "plain")
     og.Directions(torch.eye(3)[:2], names=("turn", "grow")).save(run / "directions" / "sefa.safetensors")

@@ -39,7 +39,10 @@ def _motion(
             generator = load(run.path)
             drawn["coordinates"][i] = strips(generator, None, rows=rows, seed=seed, budget=budget)
             for stem, file in files[i].items():
-                drawn[stem][i] = strips(generator, Directions.load(file), rows=rows, seed=seed, budget=budget)
+                directions = Directions.load(file)
+                if directions.of_another(generator):
+                    columns[i].notes.append(f"The directions {stem} were found in other weights than the latest.")
+                drawn[stem][i] = strips(generator, directions, rows=rows, seed=seed, budget=budget)
         except Exception as error:  # whatever ails one checkpoint, the rest of the page is worth having
             reason = " ".join(str(error).split()) or type(error).__name__
             columns[i].notes.append(f"Traversals could not be drawn: {reason}")
