@@ -66,6 +66,12 @@ def test_the_spread_along_a_direction_is_that_of_samples(latent):
     assert latent.spread(rows.double()).dtype == torch.float64
 
 
+@pytest.mark.parametrize("latent", ALL, ids=repr)
+def test_the_center_is_the_mean_of_samples(latent):
+    z = latent.sample(40_000, rng=seeded())
+    torch.testing.assert_close(z.mean(dim=0), latent.center(), rtol=0.0, atol=0.04)
+
+
 @given(st.dictionaries(st.text(min_size=1), st.integers(1, 6), min_size=1, max_size=5))
 def test_blocks_split_and_join(widths):
     latent = Blocks({name: Normal(dim) for name, dim in widths.items()})

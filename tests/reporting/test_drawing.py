@@ -25,6 +25,13 @@ class Far(Latent):
     dim: int = 2
 
     @property
+    def space(self) -> str:
+        return "w"
+
+    def center(self) -> Tensor:
+        return torch.tensor([10.0, -4.0])
+
+    @property
     def span(self) -> tuple[float, float]:
         return (-1.0, 1.0)
 
@@ -183,7 +190,7 @@ def test_an_extent_or_values_are_coordinates_even_where_the_deviation_is_known(r
         torch.testing.assert_close(visited, torch.tensor([[-3.0, 3.0], [-3.0, 3.0]]))
 
 
-def test_latents_of_unknown_mean_are_added_to_unless_one_says_replace(rng):
+def test_latents_behind_a_mapping_are_added_to_unless_one_says_replace(rng):
     z = Far().sample(2, rng=rng)
     directions = og.Directions(torch.eye(2), deviation=torch.tensor([0.5, 2.0]))
     seen: list[Tensor] = []

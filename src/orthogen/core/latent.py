@@ -46,6 +46,10 @@ class Latent(ABC):
         z = self.draw(_SPREAD, generator(0, "spread"))
         return (z.to(rows) @ rows.mT).std(dim=0)
 
+    def center(self) -> Float[Tensor, "dim"]:
+        """What ways through the space go around: the middle of the span, which is the mean of the latents below."""
+        return torch.full((self.dim,), sum(self.span) / 2)
+
     def sample(
         self, n: int, *, rng: torch.Generator | None = None, device: torch.device | str | None = None
     ) -> Float[Tensor, "n dim"]:
@@ -256,6 +260,10 @@ class Blocks(Latent):
     def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
         """``n`` samples, block after block from the same generator."""
         return torch.cat([part.draw(n, rng) for part in self.parts.values()], dim=1)
+
+    def center(self) -> Float[Tensor, "dim"]:
+        """The blocks' own, side by side."""
+        return torch.cat([part.center() for part in self.parts.values()])
 
     def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:
         """The root of the sum of the blocks' variances: blocks are independent."""

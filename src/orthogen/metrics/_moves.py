@@ -12,7 +12,6 @@ from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.core.latent import Blocks, Latent
 from orthogen.core.maps import LatentMap
-from orthogen.core.rng import generator as seeded
 from orthogen.core.shapes import Float
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
 ]
 
 Span = tuple[float, float]
-_MEAN = 10_000  # latents that a mean is estimated from
 
 
 # ---------------------------------------------------------------------------------------------- directions
@@ -104,15 +102,6 @@ def check_span(who: str, span: Span | None) -> None:
         raise ValueError(f"{who}(span={span}): give the lowest value, then a higher one, or None for the latent's own")
 
 
-def _home(latent: Latent) -> Float[Tensor, "dim"]:
-    """What ways go around: the middle of each coordinate's span, or the mean of blocks that are not independent."""
-    if type(latent) is Blocks:
-        return torch.cat([_home(part) for part in latent.parts.values()])
-    if isinstance(latent, Blocks):  # styles: their span is of a coordinate less its mean
-        return latent.sample(_MEAN, rng=seeded(0, "center")).double().mean(dim=0)
-    return torch.full((latent.dim,), sum(latent.span) / 2, dtype=torch.float64)
-
-
 def _half_widths(latent: Latent) -> Float[Tensor, "dim"]:
     """Half of the span of each coordinate."""
     if type(latent) is Blocks:
@@ -144,7 +133,7 @@ def points_along(
         return ((low + high) / 2 + way * ((high - low) / 2)).expand(len(basis), steps)
     squares = basis.square()
     lengths = squares.sum(dim=1)
-    middle, half = (basis @ _home(latent)) / lengths, (squares @ _half_widths(latent)) / lengths
+    middle, half = (basis @ latent.center().double()) / lengths, (squares @ _half_widths(latent)) / lengths
     return middle[:, None] + half[:, None] * way
 
 

@@ -61,13 +61,17 @@ class Styles(Blocks):
             w = self.network.styles(z.to(home), label)
         return w.repeat(1, max(1, self.layers)).to(rng.device, torch.float32)
 
+    def center(self) -> Float[Tensor, "dim"]:
+        """The mean style: the span is of a coordinate less its mean."""
+        return self.draw(10_000, generator(0, "center")).double().mean(dim=0).float()
+
     def spread(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n"]:
         """As drawn: the blocks of one sample are copies of one style."""
         return Latent.spread(self, rows)
 
     @property
     def span(self) -> tuple[float, float]:
-        """Two standard deviations of a style's coordinate (root mean square over coordinates) around zero."""
+        """Two standard deviations of a style's coordinate (root mean square over coordinates), around its mean as 0."""
         w = self.draw(1000, generator(0, "span"))
         deviation = w.var(dim=0).mean().sqrt().item()
         return (-2 * deviation, 2 * deviation)

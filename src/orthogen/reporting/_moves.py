@@ -11,8 +11,6 @@ from torch import Tensor
 
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
-from orthogen.core.latent import Blocks, Latent, Normal, Sphere, TruncatedNormal, Uniform
-from orthogen.core.rng import generator as seeded
 from orthogen.core.rng import private
 from orthogen.core.shapes import Float, Int
 from orthogen.evaluation.published import read_directions
@@ -22,7 +20,6 @@ from orthogen.reporting.paths import Number, check_mode, moved
 __all__ = ["Moves", "basis_of", "reach"]
 
 _DEVIATIONS = 2.0  # how far to go, where that is counted in standard deviations
-_CENTER = 10_000  # latents that a mean is estimated from
 
 
 def basis_of(generator: Generator, directions: Directions | str | Path | None) -> Directions:
@@ -55,17 +52,6 @@ def reach(generator: Generator, extent: Number | Sequence[Number] | None) -> tup
     if len(ends) != 2 or not ends[0] < ends[1] or not all(map(math.isfinite, ends)):
         raise ValueError(f"extent={extent}: give one positive number, or two with the first below the second")
     return float(ends[0]), float(ends[1])
-
-
-def _mean(latent: Latent) -> Tensor | None:
-    """The mean latent where a formula knows it: the middle of the span."""
-    if type(latent) is Blocks:
-        parts = [_mean(part) for part in latent.parts.values()]
-        known = [part for part in parts if part is not None]
-        return torch.cat(known) if len(known) == len(parts) else None
-    if isinstance(latent, Normal | TruncatedNormal | Uniform | Sphere):
-        return torch.full((latent.dim,), sum(latent.span) / 2)
-    return None
 
 
 def _labels(generator: Generator, n: int, rng: torch.Generator | None) -> dict[str, Tensor]:
@@ -139,16 +125,15 @@ class Moves:
                 raise ValueError(f"condition {name!r} has {len(value)} rows for {len(z)} base latents; give one each")
         drawn = {} if generator.condition in given else _labels(generator, len(z), rng)
         q = directions.basis.to(z)
-        mean = _mean(generator.latent)
-        mode = ("add" if mean is None else "replace") if mode is None else mode
+        # behind a mapping network a coordinate has no zero of its own to go around
+        mode = ("replace" if generator.latent.space == "z" else "add") if mode is None else mode
         check_mode(q, mode)
         counted = extent is None and directions.deviation is not None
         unit, center = q.new_ones(len(q)), q.new_zeros(len(q))
         if counted and directions.deviation is not None:
             unit = directions.deviation.to(q)
             if mode == "replace":
-                home = generator.latent.sample(_CENTER, rng=seeded(0, "center")).mean(0) if mean is None else mean
-                center = q @ home.to(q) / q.square().sum(1)
+                center = q @ generator.latent.center().to(q) / q.square().sum(1)
         elif extent is None:  # the span, whatever their length
             unit = 1 / q.norm(dim=1).clamp_min(1e-30)
         low, high = (-_DEVIATIONS, _DEVIATIONS) if counted else reach(generator, extent)

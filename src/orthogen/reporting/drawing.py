@@ -126,10 +126,10 @@ def traversal(
         steps: how many equidistant values.
         extent: the ends, in units of the latent (of a direction's length, where that is not 1): (low, high), or one
             number for both sides. None goes two standard deviations to either side along directions whose deviation is
-            known, around the mean where the coordinate is replaced; along others over the latent's span.
+            known, around the latent's center where the coordinate is replaced; along others over the latent's span.
         values: the very coordinates to visit, in place of ``steps`` and ``extent``.
-        mode: ``replace`` the coordinate along a direction, or ``add`` to it. None replaces it in the latents of this
-            library that have a known mean, and adds in others, such as styles w, whose coordinates do not lie around 0.
+        mode: ``replace`` the coordinate along a direction, or ``add`` to it. None replaces it in z, and adds in spaces
+            behind a mapping network, such as styles w, whose coordinates do not lie around 0.
         rng: where fresh latents and classes come from.
         max_batch: images per pass.
         conditions: what the generator is called with besides, one row per base latent.
