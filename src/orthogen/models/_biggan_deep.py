@@ -4,17 +4,16 @@ from collections.abc import Callable, Collection
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orthogen.core.shapes import Float, Int
-from orthogen.layers.batch_norm import BatchNorm2d, ConditionalBatchNorm2d, Statistics
+from orthogen.layers.batch_norm import ConditionalBatchNorm2d, Statistics
 from orthogen.layers.bottleneck_blocks import BottleneckDownBlock, BottleneckUpBlock
 from orthogen.layers.orthogonal_init import orthogonal_init
 from orthogen.layers.recorded import Recorded
 from orthogen.layers.self_attention import SelfAttention
 from orthogen.layers.spectral_norm import SpectralConv2d, SpectralEmbedding, SpectralLinear
-from orthogen.models._residual import ResidualLevels, checked_labels
+from orthogen.models._residual import ResidualLevels, checked_labels, projected, to_image, upwards
 
 __all__ = ["DeepCritic", "DeepGenerator"]
 
@@ -52,7 +51,6 @@ class DeepGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = classes
-        conv: Callable[..., nn.Module] = SpectralConv2d if spectral else nn.Conv2d
         linear: Callable[..., nn.Module] = SpectralLinear if spectral else nn.Linear
 
         def norm(c: int) -> nn.Module:
@@ -69,11 +67,7 @@ class DeepGenerator(nn.Module):
             if side in attention:
                 last.append(SelfAttention(after, spectral))
             self.blocks.append(last)
-        self.output_layer = nn.Sequential(
-            BatchNorm2d(levels.generator[-1], eps, statistics=statistics),
-            nn.ReLU(),
-            conv(levels.generator[-1], channels, 3, padding=1),
-        )
+        self.output_layer = to_image(levels.generator[-1], channels, spectral, eps, statistics)
         orthogonal_init(self)
 
     def forward(
@@ -83,10 +77,7 @@ class DeepGenerator(nn.Module):
         condition = torch.cat([self.shared(checked_labels(label, self.classes, "generator")), z], dim=1)
         h = self.linear(condition).unflatten(1, (-1, 4, 4))
         for block in self.blocks:
-            up, *attention = block.children()
-            h = up(h, condition)
-            for layer in attention:
-                h = layer(h)
+            h = upwards(block, h, condition)
         return self.output_layer(h).tanh()
 
 
@@ -132,5 +123,4 @@ class DeepCritic(nn.Module):
         for block in self.blocks:
             for layer in block.children():
                 h = layer(h)
-        h = F.relu(h).sum(dim=(2, 3))
-        return self.linear(h) + (self.embed(label) * h).sum(dim=1, keepdim=True)
+        return projected(h, label, self.linear, self.embed)

@@ -14,11 +14,21 @@ from torch import Tensor, nn
 from orthogen.core.shapes import Float, Int
 from orthogen.layers.batch_norm import BatchNorm2d, ConditionalBatchNorm2d, Statistics
 from orthogen.layers.orthogonal_init import orthogonal_init
+from orthogen.layers.recorded import Recorded
 from orthogen.layers.residual_blocks import DownBlock, UpBlock
 from orthogen.layers.self_attention import SelfAttention
 from orthogen.layers.spectral_norm import SpectralConv2d, SpectralEmbedding, SpectralLinear
 
-__all__ = ["ResidualCritic", "ResidualGenerator", "ResidualLevels", "checked_labels", "chunk_widths"]
+__all__ = [
+    "ResidualCritic",
+    "ResidualGenerator",
+    "ResidualLevels",
+    "checked_labels",
+    "chunk_widths",
+    "projected",
+    "to_image",
+    "upwards",
+]
 
 # channels over width, at 4, 8, ... pixels of the generator, and after each block of the critic
 GENERATOR_LEVELS = {
@@ -120,6 +130,27 @@ def checked_labels(label: Tensor | None, classes: int, who: str) -> Tensor:
     return label
 
 
+def to_image(width: int, channels: int, spectral: bool, eps: float, statistics: Statistics | Recorded) -> nn.Sequential:
+    """What makes an image, but for the tanh, of the last feature maps."""
+    conv: Callable[..., nn.Module] = SpectralConv2d if spectral else nn.Conv2d
+    return nn.Sequential(BatchNorm2d(width, eps, statistics=statistics), nn.ReLU(), conv(width, channels, 3, padding=1))
+
+
+def upwards(block: nn.Module, h: Tensor, condition: Tensor) -> Tensor:
+    """A generator's block under its condition, and the attention behind it, where there is any."""
+    up, *attention = block.children()
+    h = up(h, condition)
+    for layer in attention:
+        h = layer(h)
+    return h
+
+
+def projected(h: Tensor, label: Tensor, linear: nn.Module, embed: nn.Module) -> Float[Tensor, "batch 1"]:
+    """The head of a projection critic: linear(s) + embed(y) . s, s = sum over pixels of relu(h)."""
+    s = F.relu(h).sum(dim=(2, 3))
+    return linear(s) + (embed(label) * s).sum(dim=1, keepdim=True)
+
+
 class ResidualGenerator(nn.Module):
     """A linear layer to 4x4 pixels, blocks that double the side, and a convolution to the image.
 
@@ -150,7 +181,6 @@ class ResidualGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.classes, self.chunks = classes, tuple(chunks)
-        conv: Callable[..., nn.Module] = SpectralConv2d if spectral else nn.Conv2d
         linear: Callable[..., nn.Module] = SpectralLinear if spectral else nn.Linear
         width = shared_dim + (chunks[1] if len(chunks) > 1 else 0)
 
@@ -168,11 +198,7 @@ class ResidualGenerator(nn.Module):
             if side in attention:
                 block.append(SelfAttention(after, spectral))
             self.blocks.append(block)
-        self.output_layer = nn.Sequential(
-            BatchNorm2d(levels.generator[-1], eps, statistics=statistics),
-            nn.ReLU(),
-            conv(levels.generator[-1], channels, 3, padding=1),
-        )
+        self.output_layer = to_image(levels.generator[-1], channels, spectral, eps, statistics)
         orthogonal_init(self)
 
     def forward(
@@ -188,10 +214,7 @@ class ResidualGenerator(nn.Module):
             conditions = [torch.cat([y, chunk], dim=1) for chunk in others] or [y] * len(self.blocks)
         h = self.linear(first).unflatten(1, (-1, 4, 4))
         for block, condition in zip(self.blocks, conditions, strict=True):
-            up, *attention = block.children()
-            h = up(h, condition)
-            for layer in attention:
-                h = layer(h)
+            h = upwards(block, h, condition)
         return self.output_layer(h).tanh()
 
 
@@ -235,5 +258,4 @@ class ResidualCritic(nn.Module):
         for block in self.blocks:
             for layer in block.children():
                 h = layer(h)
-        h = F.relu(h).sum(dim=(2, 3))
-        return self.linear(h) + (self.embed(label) * h).sum(dim=1, keepdim=True)
+        return projected(h, label, self.linear, self.embed)
