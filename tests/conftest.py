@@ -27,6 +27,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_golden() -> Path:
+    """The folder of all golden vectors, larger ones than are kept here; tests that need it are skipped without it."""
+    folder = Path(__file__).resolve().parent.parent.parent / "shared" / "golden"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: only the smaller golden vectors are here")
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reference statistics are kept in a folder of the test's own, never in the user's cache."""

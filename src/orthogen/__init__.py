@@ -35,6 +35,7 @@ _CORE = {
     "LeastSquares": "training.adversarial",
     "Relativistic": "training.adversarial",
     "Recipe": "training.recipe",
+    "ClassifierRecipe": "training.recipe",
     "train": "training.loop",
     "load": "checkpoints",
     "convert": "checkpoints",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import orthogen as og
 from orthogen.cli import main
-from orthogen.evaluation import files
+from orthogen.core import score_file as files
 from orthogen.evaluation.comparison import compare, difference
 
 

@@ -8,7 +8,7 @@ from torch import nn
 import orthogen as og
 from orthogen.core.images import to_float
 from orthogen.core.kinds import FactorSet, LatentMetric
-from orthogen.evaluation import files, measure, measure_codes
+from orthogen.core import score_file as files, measure, measure_codes
 from orthogen.metrics.activeness import Activeness
 from orthogen.metrics.mig import Mig
 from orthogen.metrics.penalty_value import PenaltyValue

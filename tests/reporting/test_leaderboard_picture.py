@@ -9,7 +9,7 @@ from torch import nn
 import orthogen as og
 from orthogen.core.score import Score
 from orthogen.evaluation.boards import boards, mark
-from orthogen.evaluation.files import merge
+from orthogen.core.score_file import merge
 from orthogen.reporting import html
 from orthogen.reporting.leaderboard import leaderboard_picture, views
 from orthogen.reporting.record import read_run

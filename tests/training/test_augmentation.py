@@ -1,7 +1,7 @@
 """What the critic sees is augmented, real and generated alike, in both players' steps."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor
 
 import orthogen as og
 from orthogen.core.kinds import Augmentation
-from orthogen.training.step import take_step
 from tiny_gan import digest, everything, lines, recipe
 from training.test_steps import same, start
 
@@ -20,7 +19,7 @@ class Dim(Augmentation):
 
     seen: ClassVar[list[tuple[bool, float]]] = []
 
-    def __call__(self, images: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
+    def __call__(self, images: Tensor, *, state: Any = None, rng: torch.Generator | None = None) -> Tensor:
         factor = torch.rand((), generator=rng)
         self.seen.append((images.requires_grad, factor.item()))
         return images * factor
@@ -35,7 +34,7 @@ def test_all_that_the_critic_sees_goes_through_it_with_draws_of_its_own() -> Non
     state, feed = start(made)
     Dim.seen.clear()
     with feed:
-        take_step(state, feed(0))
+        state.take_step(feed(0))
     # the critic's step: real and fake, then real once more, to be differentiated by R1; the generator's: fake
     assert [learns for learns, _ in Dim.seen] == [False, False, True, True]
     assert len({factor for _, factor in Dim.seen}) == 4
@@ -44,7 +43,7 @@ def test_all_that_the_critic_sees_goes_through_it_with_draws_of_its_own() -> Non
 def test_the_identity_changes_nothing() -> None:
     @dataclass(frozen=True)
     class Same(Augmentation):
-        def __call__(self, images: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
+        def __call__(self, images: Tensor, *, state: Any = None, rng: torch.Generator | None = None) -> Tensor:
             return images
 
     ends = []
@@ -52,7 +51,7 @@ def test_the_identity_changes_nothing() -> None:
         state, feed = start(augmented(recipe(), augmentation))
         with feed:
             for step in range(3):
-                take_step(state, feed(step))
+                state.take_step(feed(step))
         ends.append(state.networks)
     assert same(*ends, 0.0)
 
@@ -64,10 +63,11 @@ def test_a_step_by_hand() -> None:
     twin, _ = start(made)
     Dim.seen.clear()
     with feed:
-        x = feed(0)
-        take_step(state, x)
+        batch = feed(0)
+        state.take_step(batch)
     real, fake, again = (factor for _, factor in Dim.seen)
     softplus, D, G = torch.nn.functional.softplus, twin.critic, twin.generator
+    x = batch.images
     with torch.no_grad():
         images = G(twin.latents())
     (softplus(-D(x * real)).mean() + softplus(D(images * fake)).mean()).backward()

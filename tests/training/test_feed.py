@@ -38,8 +38,8 @@ def test_orders_differ_between_epochs_and_seeds() -> None:
 
 def test_fetching_ahead_changes_nothing() -> None:
     with Feed(Bars(20), 8, 0, CPU) as feed, Feed(Bars(20), 8, 0, CPU) as other:
-        forward = [feed(step) for step in range(5)]
-        backward = [other(step) for step in reversed(range(5))][::-1]
+        forward = [feed(step).images for step in range(5)]
+        backward = [other(step).images for step in reversed(range(5))][::-1]
     assert all(torch.equal(a, b) for a, b in zip(forward, backward, strict=True))
     assert forward[0].min() >= -1
     assert forward[0].dtype == torch.float32
@@ -69,7 +69,7 @@ def test_processes_share_out_one_batch() -> None:
     for rank in range(2):
         with Feed(Bars(20), 8, 0, part_of(rank, 2)) as feed:
             seen.append(feed.processes.part(feed.index(3)))
-            assert feed(3).shape == (4, 1, 8, 8)
+            assert feed(3).images.shape == (4, 1, 8, 8)
     assert torch.equal(torch.cat(seen), whole)
 
 

@@ -10,21 +10,20 @@ import orthogen as og
 from orthogen.core.kinds import CriticBatch, CriticPenalty, LatentPenalty
 from orthogen.training.distributed import Processes
 from orthogen.training.feed import Feed
-from orthogen.training.state import State
-from orthogen.training.step import take_step
+from orthogen.training.step import Game
 from tiny_gan import Anchored, BarData, Bars, Flat, Guess, Half, Small, TinyGan, everything, recipe
 
 
-def start(recipe: og.Recipe) -> tuple[State, Feed]:
+def start(recipe: og.Recipe) -> tuple[Game, Feed]:
     images, processes = recipe.data.open(), Processes(torch.device("cpu"))
     with torch.random.fork_rng():
-        return State(recipe, images, processes), Feed(images, recipe.batch, recipe.seed, processes)
+        return Game(recipe, images, processes), Feed(images, recipe.batch, recipe.seed, processes)
 
 
-def steps(recipe: og.Recipe, n: int = 3) -> tuple[State, list[dict[str, Any]]]:
+def steps(recipe: og.Recipe, n: int = 3) -> tuple[Game, list[dict[str, Any]]]:
     state, feed = start(recipe)
     with feed:
-        return state, [take_step(state, feed(state.step)) for _ in range(n)]
+        return state, [state.take_step(feed(state.step)) for _ in range(n)]
 
 
 def same(a: nn.Module, b: nn.Module, tolerance: float) -> bool:
@@ -47,7 +46,8 @@ def test_a_step_is_what_a_hand_written_loop_does() -> None:
     softplus = nn.functional.softplus
     with feed:
         for step in range(4):
-            x = feed(step)
+            batch = feed(step)
+            x = batch.images
             d_opt.zero_grad()
             fake = G(torch.randn(8, 3, generator=z_stream)).detach()
             (softplus(-D(x)).mean() + softplus(D(fake)).mean()).backward()
@@ -60,7 +60,7 @@ def test_a_step_is_what_a_hand_written_loop_does() -> None:
             nn.utils.clip_grad_norm_(G.parameters(), 0.5)
             g_opt.step()
             average = {n: w + (average[n] - w) * 0.5 ** (8 / 40) for n, w in G.state_dict().items()}
-            take_step(state, x)
+            state.take_step(batch)
     assert same(state.networks["generator"], G, 1e-6)
     assert same(state.critic, D, 1e-6)
     for name, x in state.average.module.state_dict().items():
@@ -126,7 +126,7 @@ def test_laziness_multiplies_the_gradient() -> None:
         weight = state.networks["generator"][0].weight
         weight.register_post_accumulate_grad_hook(lambda p, kept=gradients: kept.append(p.grad.clone()))
         with feed:
-            take_step(state, feed(0))
+            state.take_step(feed(0))
         changed[every] = gradients[-1]
     assert torch.allclose(changed[5], 5 * changed[1], rtol=1e-5)
 
@@ -170,7 +170,7 @@ def test_the_critic_sees_fakes_without_graph_and_its_flags_and_gradients_are_lef
 
     rule.step = spy  # type: ignore[method-assign]
     with feed:
-        take_step(state, feed(0))
+        state.take_step(feed(0))
     assert seen == [(True,) * 4]
     assert [p.requires_grad for p in state.networks.parameters()] == flags
     assert not frozen.requires_grad

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from orthogen.augment._operations import OPERATIONS
+from orthogen.augment._operations import OPERATIONS, beside
 from orthogen.core.kinds import Augmentation
 from orthogen.core.rng import private
 from orthogen.core.shapes import Float
@@ -88,22 +88,19 @@ class DiffAugment(Augmentation):
         return tuple(each for name in named for each in (_COLOR if name == "color" else (name,)))
 
     def __call__(
-        self, images: Float[Tensor, "batch c h w"], *, rng: torch.Generator | None = None
+        self,
+        images: Float[Tensor, "batch c h w"],
+        *,
+        state: nn.Module | None = None,
+        rng: torch.Generator | None = None,
     ) -> Float[Tensor, "batch c h w"]:
         """The changed images; draws are made on the device of ``rng``."""
         rng = private() if rng is None else rng
         for name in self.operations:
             operation = OPERATIONS[name]
-            changed = operation.apply(images, *(_beside(images, drawn) for drawn in operation.draw(images, rng)))
+            changed = operation.apply(images, *(beside(images, drawn) for drawn in operation.draw(images, rng)))
             if self.probability < 1:
                 coin = torch.rand((), generator=rng, device=rng.device) < self.probability
-                changed = torch.where(_beside(images, coin), changed, images)  # an `if` would wait for the device
+                changed = torch.where(beside(images, coin), changed, images)  # an `if` would wait for the device
             images = changed
         return images
-
-
-def _beside(images: Tensor, drawn: Tensor) -> Tensor:
-    """On the device of the images; numbers of a continuum in their precision."""
-    dtype = images.dtype if drawn.is_floating_point() else drawn.dtype
-    # towards a GPU a copy need not be waited for; away from it, numbers would be read before they are there
-    return drawn.to(images.device, dtype, non_blocking=images.is_cuda)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from orthogen.checkpoints._checkpoint import ABOUT_FILE, Checkpoint, checkpoints_in
@@ -91,17 +92,60 @@ class Run:
         """
         return load(self.folder, ema=ema, model=model).generator
 
+    @property
+    def best(self) -> Checkpoint | None:
+        """The checkpoint with the best result in the tests that were made on the way; None where there were none."""
+        newest = self.newest
+        tests = newest.numbers().get("tests") if newest else None
+        return next((each for each in self.checkpoints if tests and each.images == tests["images"]), None)
+
+    def network(self, name: str = "classifier", *, model: Model | None = None) -> nn.Module:
+        """A network of the newest whole checkpoint, in evaluation mode, with the weights of the optimizer.
+
+        Args:
+            name: of the network.
+            model: what builds it; the recipe's own if None.
+
+        Raises:
+            FileNotFoundError: there is no whole checkpoint.
+            ValueError: the model builds no such network, or cannot be rebuilt here.
+        """
+        newest = self.newest
+        if newest is None:
+            raise FileNotFoundError(f"{self.folder} has no whole checkpoint yet; train it first")
+        with torch.random.fork_rng(devices=[]):
+            built = (self.recipe.model if model is None else model).build()
+        if name not in built:
+            raise ValueError(f"{self.folder} has no {name}; its model builds {', '.join(sorted(built))}")
+        built[name].load_state_dict(newest.tensors(f"network/{name}/"))
+        return built[name].eval()
+
     def write_checkpoint(
-        self, images: int, generator: nn.Module, training: Mapping[str, Tensor], numbers: Mapping[str, Any]
+        self,
+        images: int,
+        shown: nn.Module,
+        training: Mapping[str, Tensor],
+        numbers: Mapping[str, Any],
+        *,
+        network: str = "generator",
     ) -> Checkpoint:
-        """Write down a state: the generator to sample from, and the tensors and numbers that training needs to go on.
+        """Write down a state: the network that the run is about, and what training needs to go on.
+
+        Args:
+            images: shown so far.
+            shown: the generator to sample from, or the classifier.
+            training: tensors of the training state.
+            numbers: of it, for JSON.
+            network: what ``shown`` is called in the model.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written; earlier checkpoints are as they were.
         """
         recipe = self.about["recipe"]
         about = {"model": recipe["model"], "run": recipe["name"], "images": images, "ema": bool(recipe["ema"])}
-        content = generator_bytes(generator, about), tensor_bytes(training)
+        if network != "generator":
+            about["network"] = network
+        content = generator_bytes(shown, about), tensor_bytes(training)
         return Checkpoint.write(self.folder / "checkpoints", images, *content, numbers)
 
 
@@ -109,6 +153,11 @@ def _loaded(checkpoint: Checkpoint, ema: bool, model: Model | None, settings: Ma
     about = read_about(checkpoint.generator)
     if about is None:
         raise ValueError(f"{checkpoint.generator} is damaged or missing; take another checkpoint")
+    if about.get("network", "generator") != "generator":
+        raise ValueError(
+            f"{checkpoint.path} holds a {about['network']}, which has no latent to draw images from; in Python, "
+            f"open_run(folder).network({about['network']!r}) gives it"
+        )
     tensors = checkpoint.generator_tensors() if ema else checkpoint.tensors("network/generator/")
     return recorded(about["model"], tensors, checkpoint.path, model, settings)
 

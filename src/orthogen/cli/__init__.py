@@ -90,7 +90,7 @@ def _parser() -> _Parser:
     where.add_argument("--run", metavar="FOLDER", help="the run folder (default: runs/RECIPE)")
     where.add_argument("--name", metavar="NAME", help="short for --run runs/NAME")
     device(p)
-    p.add_argument("--data", metavar="PATH", help="your own images, a folder or a zip, at the recipe's resolution")
+    p.add_argument("--data", metavar="PATH", help="your own images: a folder, a zip, or NAME:PATH of a data set")
     p.add_argument("--log-to", nargs="+", default=(), metavar="WHERE", help="tensorboard, wandb (beside log.jsonl)")
     p.add_argument(
         "--with", action="append", default=[], dest="extra", metavar="FILE.py:WEIGHT",
@@ -130,7 +130,11 @@ def _parser() -> _Parser:
     )
     p.add_argument("--layers", nargs="+", metavar="LAYER", help="where penalties are measured (default: the image)")
     p.add_argument("--directions", metavar="FILE", help="a directions file (default: the latent's coordinates)")
-    p.add_argument("--data", metavar="NAME_OR_PATH", help="true factors and reference images (default: the recipe's)")
+    p.add_argument(
+        "--data",
+        metavar="NAME_OR_PATH",
+        help="a set by NAME or NAME:PATH, or your images: true factors and reference images (default: the recipe's)",
+    )
     p.add_argument("--resolution", type=int, metavar="PIXELS", help="resize a folder or .zip given as --data to this")
     p.add_argument("-n", type=int, default=5000, metavar="IMAGES", help="generated images (default: 5000)")
     p.add_argument("--reference", type=int, metavar="IMAGES", help="reference images (default: all, up to 50,000)")

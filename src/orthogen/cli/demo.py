@@ -56,7 +56,7 @@ def demo(folder: Path, images: int | None = None, device: str | None = None) -> 
     picture = montage.beside(sheets, ["plain", "with OroJaR"])
     write_atomically(folder / "traversals.png", montage.png(picture))
     say("3/3  measuring both against the true factors")
-    penalty = PenaltyValue(OroJaR(normalize="numel"), layers=pair[1].objective.terms["orojar"].layers)
+    penalty = PenaltyValue(OroJaR(normalize="numel"), layers=pair[1].terms["orojar"].layers)
     for run in runs:
         for score in measure(run, [Activeness(samples=100), Mig(), penalty], n=2000):
             say(f"     {run.name:<8} {score}")

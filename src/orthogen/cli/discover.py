@@ -146,8 +146,8 @@ def _compare(given: Namespace, methods: dict[str, Any]) -> None:
     from rich.console import Console
 
     from orthogen.cli.source import beside, generator_of
+    from orthogen.core.score_file import merge
     from orthogen.evaluation.discovering import keep
-    from orthogen.evaluation.files import merge
     from orthogen.evaluation.leaderboard import QUICK, leaderboard
     from orthogen.evaluation.published import read_directions
     from orthogen.evaluation.search_recipe import SearchRecipe

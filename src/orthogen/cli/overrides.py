@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
-__all__ = ["Leaf", "leaves", "override"]
+__all__ = ["Leaf", "leaves", "override", "switched"]
 
 T = TypeVar("T")
 FIXED = ("name", "claims", "departures")  # they describe the recipe and change nothing
@@ -108,8 +108,56 @@ def _said(printed: str) -> str:
     return " ".join(itertools.takewhile(lambda row: not is_rule(row), body)) or "these options could not be read"
 
 
-def override(recipe: T, arguments: Sequence[str], usage: str = "orthogen train RECIPE") -> T:
-    """The recipe with the fields that ``arguments`` name changed; ``--help`` prints all of them.
+Switches = Mapping[str, inspect.Parameter]
+
+
+def switched(
+    switches: Switches, arguments: Sequence[str], usage: str = "orthogen train RECIPE"
+) -> tuple[dict[str, Any], list[str]]:
+    """The switches of a recipe's function that ``arguments`` set, by name, and the arguments that are left.
+
+    Raises:
+        ValueError: a value that the switch does not take.
+
+    Example:
+        >>> def recipe(*, norm: typing.Literal["batchnorm", "zca"] = "batchnorm", nog: bool = False): ...
+        >>> switched(inspect.signature(recipe).parameters, ["--nog", "--norm", "zca", "--batch", "4"])
+        ({'norm': 'zca', 'nog': True}, ['--batch', '4'])
+    """
+    if not switches or not arguments:
+        return {}, list(arguments)
+    import tyro
+
+    options = [(name, each.annotation, field(default=each.default)) for name, each in switches.items()]
+    asking = [argument for argument in arguments if argument not in ("-h", "--help")]
+    printed = io.StringIO()
+    with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
+        try:
+            found: Any = tyro.cli(
+                dataclasses.make_dataclass("Switches", options), args=asking, prog=usage, return_unknown_args=True
+            )
+        except SystemExit:
+            raise ValueError(_said(printed.getvalue())) from None
+    parsed, left = found
+    chosen = {name: value for name, each in switches.items() if (value := getattr(parsed, name)) != each.default}
+    return chosen, [*left, *(argument for argument in arguments if argument not in asking)]
+
+
+def _switches_in_words(switches: Switches) -> str:
+    def values(hint: Any) -> str:
+        return f" {{{','.join(map(str, typing.get_args(hint)))}}}" if typing.get_origin(hint) is typing.Literal else ""
+
+    named = [f"--{name.replace('_', '-')}{values(each.annotation)} ({each.default})" for name, each in switches.items()]
+    return f" Switches, given before all else: {', '.join(named)}." if named else ""
+
+
+def override(
+    recipe: T,
+    arguments: Sequence[str],
+    usage: str = "orthogen train RECIPE",
+    switches: Switches = types.MappingProxyType({}),
+) -> T:
+    """The recipe with the fields that ``arguments`` name changed; ``--help`` prints all of them, and the switches.
 
     Raises:
         ValueError: an unknown field (the message lists the nearest), or a value that its type does not take.
@@ -128,7 +176,7 @@ def override(recipe: T, arguments: Sequence[str], usage: str = "orthogen train R
     for argument in arguments:
         name = argument.partition("=")[0].replace("_", "-")
         if name.startswith("--") and name not in flags and name != "--help":
-            near = get_close_matches(name, flags, n=3, cutoff=0.5)
+            near = get_close_matches(name, [*flags, *(f"--{each}" for each in switches)], n=3, cutoff=0.5)
             hint = f"; nearest: {', '.join(near)}" if near else ""
             raise ValueError(f"{name} is no field of {usage.split()[-1]}{hint} ({usage} --help lists all)")
     options = [
@@ -146,7 +194,7 @@ def override(recipe: T, arguments: Sequence[str], usage: str = "orthogen train R
                 dataclasses.make_dataclass("Options", options),
                 args=list(arguments),
                 prog=usage,
-                description=f"Settings of {usage.split()[-1]}.",
+                description=f"Settings of {usage.split()[-1]}.{_switches_in_words(switches)}",
                 config=(tyro.conf.FlagConversionOff,),
             )
         except SystemExit:

@@ -63,7 +63,7 @@ def _with(recipe: Any, extra: Sequence[str]) -> Any:
     from orthogen.core.kinds import CriticPenalty, LatentPenalty, WeightPenalty
     from orthogen.training.objective import Term
 
-    terms = dict(recipe.objective.terms)
+    terms = dict(recipe.terms)
     for item in extra:
         path, _, number = item.rpartition(":")
         try:
@@ -81,23 +81,27 @@ def _with(recipe: Any, extra: Sequence[str]) -> Any:
             raise ValueError(f"{path} defines {len(found)} penalties; one class derived from a penalty is needed")
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", found[0].__name__).lower()
         terms[name] = Term(found[0](), weight=weight)
-    return replace(recipe, objective=replace(recipe.objective, terms=terms))
+    return recipe.with_terms(terms) if extra else recipe
 
 
 def _train(given: Namespace, rest: Sequence[str]) -> None:
     from orthogen import recipes
-    from orthogen.cli.overrides import override
+    from orthogen.cli.overrides import override, switched
 
-    recipe = _with(recipes.build(given.recipe), given.extra)
+    usage = f"orthogen train {given.recipe}"
+    chosen, rest = switched(recipes.switches(given.recipe), rest, usage)
+    recipe = _with(recipes.build(given.recipe, **chosen), given.extra)
     if given.data is not None:
         recipe = replace(recipe, data=_data(given.data, recipe.model.resolution))
-    recipe = override(recipe, [*rest, *["--help"] * given.help], f"orthogen train {given.recipe}")
+    recipe = override(recipe, [*rest, *["--help"] * given.help], usage, recipes.switches(given.recipe))
     from orthogen.training.loop import train
+    from orthogen.training.recipe import Recipe
 
     folder = Path(given.run or Path("runs") / (given.name or recipe.name))
     if not train(recipe, folder, device=given.device, log_to=tuple(given.log_to)).finished:
         raise KeyboardInterrupt
-    print(f"{folder} is trained; next: orthogen traverse {folder}, orthogen measure {folder}, orthogen report {folder}")
+    verbs = ("traverse", "measure", "report") if isinstance(recipe, Recipe) else ("report",)
+    print(f"{folder} is trained; next: {', '.join(f'orthogen {verb} {folder}' for verb in verbs)}")
 
 
 def _sample(given: Namespace) -> None:
@@ -139,7 +143,7 @@ def _traverse(given: Namespace) -> None:
 
 
 def _data(named: str | None, resolution: int | None) -> Any:
-    """A data set of the catalogue by name, or a folder or archive of images by path; None where none is named."""
+    """A data set of the catalogue by name (``NAME:PATH`` where it lies in files), or a folder or archive of images."""
     if named is None:
         return None
     from dataclasses import fields
@@ -148,10 +152,14 @@ def _data(named: str | None, resolution: int | None) -> Any:
     from orthogen.data.image_archive import ImageArchive
     from orthogen.data.image_folder import ImageFolder
 
-    if named in {entry.name for entry in catalogue.entries("data")}:
-        kind = catalogue.find(named, "data").load()
-        sized = resolution is not None and any(field.name == "resolution" for field in fields(kind))
-        return kind(resolution=resolution) if sized else kind()
+    name, _, path = named.partition(":")
+    if name in {entry.name for entry in catalogue.entries("data")}:
+        kind = catalogue.find(name, "data").load()
+        known = {field.name for field in fields(kind)}
+        if path and "path" not in known:
+            raise ValueError(f"--data {named}: {name} is not read from files; give --data {name}")
+        settings = {"resolution": resolution} if resolution is not None and "resolution" in known else {}
+        return kind(path=path, **settings) if path else kind(**settings)
     return (ImageArchive if Path(named).suffix == ".zip" else ImageFolder)(named, resolution=resolution)
 
 

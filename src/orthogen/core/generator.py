@@ -11,7 +11,7 @@ from orthogen.core.digest import digest
 from orthogen.core.latent import Latent
 from orthogen.core.shapes import Float
 
-__all__ = ["Generator", "adapt", "first_tensor"]
+__all__ = ["Generator", "adapt", "first_tensor", "module_of"]
 
 
 def _plain(module: nn.Module, z: Tensor, **conditions: Tensor) -> Any:
@@ -110,6 +110,18 @@ class Generator:
     def sample(self, n: int, *, rng: torch.Generator | None = None, **conditions: Tensor) -> Float[Tensor, "n ..."]:
         """Images of ``n`` fresh latents, without gradients, in the module's current mode."""
         return self(self.latent.sample(n, rng=rng, device=self.device), **conditions)
+
+
+def module_of(network: Generator | nn.Module) -> nn.Module:
+    """The module of a generator; any other module is itself.
+
+    Example:
+        >>> net = nn.Linear(2, 2)
+        >>> from orthogen.core.latent import Normal
+        >>> module_of(net) is net, module_of(adapt(net, Normal(2))) is net
+        (True, True)
+    """
+    return network.module if isinstance(network, Generator) else network
 
 
 def adapt(

@@ -86,17 +86,17 @@ class LatentPenalty(ABC):
 
 
 class WeightPenalty(ABC):
-    """A function of a generator's weights alone."""
+    """A function of a network's weights alone: of a generator's, or of any other's."""
 
-    def init(self, generator: Generator, data: "ImageSet | None" = None) -> nn.Module | None:
+    def init(self, network: Generator | nn.Module, data: "ImageSet | None" = None) -> nn.Module | None:
         """What is remembered between steps; None for most."""
         return None
 
     @abstractmethod
     def __call__(
-        self, generator: Generator, *, state: nn.Module | None = None, rng: torch.Generator | None = None
+        self, network: Generator | nn.Module, *, state: nn.Module | None = None, rng: torch.Generator | None = None
     ) -> Float[Tensor, ""]:
-        """A scalar to add to the generator's loss."""
+        """A scalar to add to the network's loss."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ class Model(ABC):
     Attributes:
         latent: where latents of the generator come from.
         bounded: whether images end within [-1, 1], as behind a tanh; those of others are cut off when they are shown.
-        classes: how many class labels the generator takes, as ``label=``; 0 for none.
+        classes: how many class labels the generator takes, as ``label=``, or the classifier tells apart; 0 for none.
     """
 
     latent: Latent
@@ -283,7 +283,9 @@ class Model(ABC):
 
     @abstractmethod
     def build(self) -> dict[str, nn.Module]:
-        """Freshly initialized networks by name: ``generator`` always; ``critic``, ``encoder``, ... where there are any.
+        """Freshly initialized networks by name: ``generator`` and, where there are any, ``critic``, ``encoder``, ...
+
+        A model that draws nothing builds a ``classifier`` alone, from images in [-1, 1] to logits, and has no latent.
 
         Initialization draws from torch's global generator, as modules do; seed it for a given start.
         """
@@ -297,14 +299,26 @@ class Augmentation(ABC):
     """A random change of images that gradients pass through, for all images that a critic sees, real and generated.
 
     Every call draws anew, on the device of ``rng``; what is drawn is handed to the device of the images without waiting
-    for it.
+    for it. One that adapts to the critic keeps how far it has gone in the module that ``init`` returns.
     """
+
+    def init(self) -> nn.Module | None:
+        """What is remembered between steps; None for most."""
+        return None
 
     @abstractmethod
     def __call__(
-        self, images: Float[Tensor, "batch c h w"], *, rng: torch.Generator | None = None
+        self,
+        images: Float[Tensor, "batch c h w"],
+        *,
+        state: nn.Module | None = None,
+        rng: torch.Generator | None = None,
     ) -> Float[Tensor, "batch c h w"]:
         """The changed images; the process's private generator draws if ``rng`` is None."""
+
+    def observe(self, state: nn.Module | None, real_logits: Float[Tensor, "batch ..."]) -> dict[str, Tensor]:
+        """Take note of the critic's logits for a batch of real images, after its step; return what to log."""
+        return {}
 
 
 class ImageSet(ABC):
@@ -331,6 +345,11 @@ class ImageSet(ABC):
     def labels(self, index: Int[Tensor, "n"]) -> Int[Tensor, "n"] | None:
         """The class labels of those indices (int64); None where there are no classes."""
         return None
+
+    def class_counts(self) -> Int[Tensor, "classes"] | None:
+        """How many images each class has; None where there are no classes."""
+        labels = self.labels(torch.arange(len(self))) if self.classes else None
+        return None if labels is None else torch.bincount(labels, minlength=len(self.classes))
 
 
 class FactorSet(ImageSet):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orthogen.core.score import Score
-from orthogen.evaluation.files import plain, read
+from orthogen.core.score_file import plain, read
 
 __all__ = ["Comparison", "Pair", "compare", "difference"]
 

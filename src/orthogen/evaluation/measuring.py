@@ -26,7 +26,7 @@ from orthogen.core.kinds import (
 )
 from orthogen.core.score import Score
 from orthogen.evaluation import factors
-from orthogen.evaluation.files import merge, read
+from orthogen.core.score_file import merge, read
 from orthogen.evaluation.images import image_scores
 from orthogen.evaluation.published import read_directions
 from orthogen.evaluation.waiting import waiting

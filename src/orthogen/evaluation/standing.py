@@ -9,7 +9,7 @@ from rich.table import Table
 from orthogen.core.directions import Directions
 from orthogen.core.score import Score
 from orthogen.evaluation.boards import COLUMNS, boards, mark, table
-from orthogen.evaluation.files import FIELDS, plain
+from orthogen.core.score_file import FIELDS, plain
 
 __all__ = ["Leaderboard", "Standing"]
 
@@ -66,7 +66,7 @@ class Leaderboard:
         return {each.method: each for each in self.standings}[method]
 
     def scores(self) -> list[Score]:
-        """All scores, each under the name of its method: for `orthogen.evaluation.files.merge`.
+        """All scores, each under the name of its method: for `orthogen.core.score_file.merge`.
 
         What found nothing is there too, with the reason and a value that is not a number.
         """

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from orthogen.core.choices import check_choices
 from orthogen.core.chosen import chosen
-from orthogen.core.generator import Generator
+from orthogen.core.generator import Generator, module_of
 from orthogen.core.kinds import WeightPenalty
 from orthogen.core.shapes import Float
 
@@ -63,10 +63,10 @@ class SoftOrthogonality(WeightPenalty):
         check_choices(self)
 
     def __call__(
-        self, generator: Generator, *, state: nn.Module | None = None, rng: torch.Generator | None = None
+        self, network: Generator | nn.Module, *, state: nn.Module | None = None, rng: torch.Generator | None = None
     ) -> Float[Tensor, ""]:
         """The penalty, unweighted."""
-        weights = chosen(generator.module, self.layers, "SoftOrthogonality")
+        weights = chosen(module_of(network), self.layers, "SoftOrthogonality")
         gaps = torch.stack([self._gap(weight.flatten(1)) for weight in weights.values()])
         return gaps.mean() if self.form == "mean" else gaps.sum()
 

@@ -16,20 +16,21 @@ class Augmented(nn.Module):
     Args:
         critic: D.
         augmentation: T.
+        state: what T carries between steps.
         streams: whose stream ``"augment"`` draws for it, as it is at the time of a call.
 
     Example:
         >>> import torch
         >>> from orthogen.augment.diff_augment import DiffAugment
         >>> critic = nn.Sequential(nn.Flatten(), nn.Linear(48, 1))
-        >>> Augmented(critic, DiffAugment("color"), Rngs(seed=0))(torch.zeros(2, 3, 4, 4)).shape
+        >>> Augmented(critic, DiffAugment("color"), None, Rngs(seed=0))(torch.zeros(2, 3, 4, 4)).shape
         torch.Size([2, 1])
     """
 
-    def __init__(self, critic: nn.Module, augmentation: Augmentation, streams: Rngs) -> None:
+    def __init__(self, critic: nn.Module, augmentation: Augmentation, state: nn.Module | None, streams: Rngs) -> None:
         super().__init__()
-        self.critic, self.augmentation, self.streams = critic, augmentation, streams
+        self.critic, self.augmentation, self.state, self.streams = critic, augmentation, state, streams
 
     def forward(self, images: Tensor, *labels: Tensor) -> Tensor:
         """The critic's logits for augmented images."""
-        return self.critic(self.augmentation(images, rng=self.streams["augment"]), *labels)
+        return self.critic(self.augmentation(images, state=self.state, rng=self.streams["augment"]), *labels)

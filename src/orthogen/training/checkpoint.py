@@ -1,6 +1,7 @@
 """A run's state to a checkpoint and back, so that it goes on as if it had never stopped."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -8,13 +9,13 @@ from torch import Tensor
 
 from orthogen.checkpoints.run_folder import Checkpoint, Run
 from orthogen.core.rng import private
-from orthogen.training.state import State
+from orthogen.training.state import State, Tests
 
 __all__ = ["not_finite", "restore", "save"]
 
 
 def save(state: State, run: Run, keep: int) -> Checkpoint:
-    """Write the state down and delete all but the newest ``keep`` checkpoints. Process 0 writes.
+    """Write the state down; of the checkpoints the newest ``keep`` stay, and the best tested. Process 0 writes.
 
     Tensors: ``network/NAME/...``, ``term/NAME/...`` (what penalties carry),
     ``optimizer/PLAYER/PARAMETER/MOMENT``, ``random/shared/...`` and ``random/RANK/...``. The averaged weights are the
@@ -35,11 +36,17 @@ def _write(state: State, run: Run, keep: int, random: Sequence[Mapping[str, Tens
         tensors |= _prefixed(prefix, module.state_dict())
     for name, player in state.players.items():
         tensors |= _prefixed(f"optimizer/{name}", player.tensors())
-    numbers = {"images": state.images, "seconds": state.seconds, "meter": state.meter.state_dict()}
-    written = run.write_checkpoint(state.images, state.average.module, tensors, numbers)
+    numbers = {
+        "images": state.images,
+        "seconds": state.seconds,
+        "meter": state.meter.state_dict(),
+        "tests": None if state.tests is None else asdict(state.tests),
+    }
+    written = run.write_checkpoint(state.images, state.average.module, tensors, numbers, network=state.shown)
     so_far = [checkpoint for checkpoint in run.checkpoints if checkpoint.images <= state.images]
     for checkpoint in so_far[: -max(1, keep)]:
-        checkpoint.delete()
+        if state.tests is None or checkpoint.images != state.tests.images:
+            checkpoint.delete()
     return written
 
 
@@ -56,6 +63,7 @@ def restore(state: State, checkpoint: Checkpoint) -> None:
     numbers = checkpoint.numbers()
     state.images, state.seconds = numbers["images"], numbers["seconds"]
     state.meter.load_state_dict(numbers["meter"])
+    state.tests = Tests(**numbers["tests"]) if numbers.get("tests") else None
 
 
 def not_finite(state: State) -> str | None:

@@ -16,6 +16,7 @@ class Average:
     Args:
         network: the network to follow, before its first forward pass.
         half_life: images after which a weight's share has halved.
+        start: images up to which the copy equals the network.
 
     Example:
         >>> network = nn.Linear(1, 1, bias=False)
@@ -27,16 +28,17 @@ class Average:
         0.75
     """
 
-    def __init__(self, network: nn.Module, half_life: int) -> None:
-        self.network, self.half_life = network, half_life
+    def __init__(self, network: nn.Module, half_life: int, start: int = 0) -> None:
+        self.network, self.half_life, self.start = network, half_life, start
         self.module = deepcopy(network).requires_grad_(False) if half_life else network
 
     @torch.no_grad()
-    def update(self, images: int) -> None:
-        """Follow the network, which has been trained on so many more images."""
+    def update(self, images: int, so_far: int | None = None) -> None:
+        """Follow the network, which has been trained on so many more images, and on ``so_far`` in all."""
         if self.module is self.network:
             return
-        share = 1.0 - 0.5 ** (images / self.half_life)
+        early = so_far is not None and so_far <= self.start
+        share = 1.0 if early else 1.0 - 0.5 ** (images / self.half_life)
         torch._foreach_lerp_(list(self.module.parameters()), list(self.network.parameters()), share)
         for mine, its in zip(self.module.buffers(), self.network.buffers(), strict=True):
             mine.copy_(its)

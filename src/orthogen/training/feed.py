@@ -1,6 +1,7 @@
 """Batches of real images. The order of the data is a function of seed and epoch; the next batch is fetched ahead."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -9,10 +10,41 @@ from torch import Tensor
 from orthogen.core.images import to_float
 from orthogen.core.kinds import ImageSet
 from orthogen.core.rng import generator
-from orthogen.core.shapes import Float, Int, UInt8
+from orthogen.core.shapes import Int, Shaped
 from orthogen.training.distributed import Processes
 
-__all__ = ["Feed"]
+__all__ = ["Batch", "Feed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images of the data, with their class labels where it has classes.
+
+    Attributes:
+        images: in [-1, 1] once they are on the device, uint8 before.
+        labels: int64.
+    """
+
+    images: Shaped[Tensor, "n c h w"]
+    labels: Int[Tensor, "n"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device) -> "Batch":
+        """On another device, without waiting for it where memory is pinned."""
+        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
+        return Batch(self.images.to(device, non_blocking=True), labels)
+
+    def pinned(self) -> "Batch":
+        """In memory that a GPU reads by itself."""
+        return Batch(self.images.pin_memory(), None if self.labels is None else self.labels.pin_memory())
+
+    def chunk(self, parts: int) -> list["Batch"]:
+        """The batch in so many equal parts."""
+        if self.labels is None:
+            return [Batch(images) for images in self.images.chunk(parts)]
+        return [Batch(*each) for each in zip(self.images.chunk(parts), self.labels.chunk(parts), strict=True)]
 
 
 class Feed:
@@ -37,7 +69,7 @@ class Feed:
         self.images, self.batch, self.seed, self.processes = images, batch, seed, processes
         self._order = lru_cache(maxsize=2)(self._permutation)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orthogen-feed")
-        self._ahead: tuple[int, Future[Tensor]] | None = None
+        self._ahead: tuple[int, Future[Batch]] | None = None
 
     def _permutation(self, epoch: int) -> Int[Tensor, "n"]:
         return torch.randperm(len(self.images), generator=generator(self.seed, "data", epoch))
@@ -52,19 +84,21 @@ class Feed:
             position, wanted = position + len(found[-1]), wanted - len(found[-1])
         return torch.cat(found)
 
-    def _fetch(self, step: int) -> UInt8[Tensor, "part c h w"]:
+    def _fetch(self, step: int) -> Batch:
         rng = generator(self.seed, "flip", step, self.processes.rank)
-        images = self.images.images(self.processes.part(self.index(step)), rng=rng)
-        return images.pin_memory() if self.processes.device.type == "cuda" else images
+        index = self.processes.part(self.index(step))
+        batch = Batch(self.images.images(index, rng=rng), self.images.labels(index))
+        return batch.pinned() if self.processes.device.type == "cuda" else batch
 
-    def __call__(self, step: int) -> Float[Tensor, "part c h w"]:
+    def __call__(self, step: int) -> Batch:
         """This process's images of a step, on its device; starts to fetch those of the next."""
         if self._ahead is not None and self._ahead[0] == step:
-            images = self._ahead[1].result()
+            batch = self._ahead[1].result()
         else:
-            images = self._thread.submit(self._fetch, step).result()
+            batch = self._thread.submit(self._fetch, step).result()
         self._ahead = (step + 1, self._thread.submit(self._fetch, step + 1))
-        return to_float(images.to(self.processes.device, non_blocking=True))
+        batch = batch.to(self.processes.device)
+        return Batch(to_float(batch.images), batch.labels)
 
     def close(self) -> None:
         """Stop fetching."""

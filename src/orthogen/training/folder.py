@@ -15,7 +15,7 @@ from orthogen.core.files import write_atomically
 from orthogen.core.record import to_json
 from orthogen.training.distributed import Processes
 from orthogen.training.environment import environment
-from orthogen.training.recipe import Recipe
+from orthogen.training.recipe import TrainingRecipe
 
 try:
     import fcntl
@@ -27,7 +27,7 @@ __all__ = ["changes", "claimed", "create", "finish", "found"]
 PROSE = ("claims", "departures", "metrics")  # fields that say something about a run and change nothing in it
 
 
-def found(folder: Path, recipe: Recipe) -> Run | None:
+def found(folder: Path, recipe: TrainingRecipe) -> Run | None:
     """The recipe's own run in the folder; None where the folder is empty or absent.
 
     Raises:
@@ -49,7 +49,7 @@ def found(folder: Path, recipe: Recipe) -> Run | None:
     return run
 
 
-def create(folder: Path, recipe: Recipe, processes: Processes) -> Run:
+def create(folder: Path, recipe: TrainingRecipe, processes: Processes) -> Run:
     """Begin a run: write its ``run.json``."""
     about = {
         "recipe": _plain(recipe),
@@ -108,7 +108,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _plain(recipe: Recipe) -> dict[str, Any]:
+def _plain(recipe: TrainingRecipe) -> dict[str, Any]:
     return json.loads(json.dumps(to_json(recipe)))
 
 

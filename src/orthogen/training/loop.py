@@ -7,25 +7,29 @@ from pathlib import Path
 import torch
 
 from orthogen.checkpoints.run_folder import Checkpoint, Run
+from orthogen.core.kinds import ImageSet
 from orthogen.core.rng import private
 from orthogen.training.checkpoint import restore
 from orthogen.training.distributed import Processes, join
 from orthogen.training.feed import Feed
 from orthogen.training.folder import changes, claimed, create, found
+from orthogen.training.lesson import Lesson
 from orthogen.training.log import SINKS, Caller, JsonLines, Line, Sink, check_sinks
 from orthogen.training.progress import Reporter
-from orthogen.training.recipe import Recipe
+from orthogen.training.recipe import ClassifierRecipe, Recipe, TrainingRecipe
 from orthogen.training.session import Session
 from orthogen.training.state import State
+from orthogen.training.step import Game
 
 __all__ = ["train"]
 
 LINES = 500  # in the log of a run, if that makes neither fewer nor more steps a line than these
 FEW, MANY = 10, 100
+KINDS: dict[type[TrainingRecipe], type[State]] = {Recipe: Game, ClassifierRecipe: Lesson}
 
 
 def train(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     folder: str | Path,
     *,
     device: str | torch.device | None = None,
@@ -56,6 +60,8 @@ def train(
         FloatingPointError: a loss, penalty, gradient or weight is not finite; the message says which, and since when.
         OSError: the disk is full; earlier checkpoints are whole.
     """
+    if not isinstance(recipe, tuple(KINDS)):
+        raise TypeError(f"train was given a {type(recipe).__name__}; it takes a Recipe or a ClassifierRecipe")
     folder = Path(folder)
     check_sinks(log_to)
     processes = join(device)
@@ -72,8 +78,8 @@ def train(
 
         run, start = processes.first(look)
         images = recipe.data.open()
-        feed = stack.enter_context(Feed(images, recipe.batch, recipe.seed, processes))
-        state = State(recipe, images, processes)
+        feed = stack.enter_context(Feed(images, recipe.images_per_step, recipe.seed, processes))
+        state = _begin(recipe, images, processes)
         if start is not None:
             restore(state, start)
         reporter = Reporter(recipe.name, state.images, recipe.images, quiet=quiet or processes.rank > 0)
@@ -88,11 +94,16 @@ def train(
             sinks += [SINKS[name](folder, state.images, run.about) for name in log_to]
             sinks += [Caller(on_log)] if on_log else []
         if log_every is None:
-            log_every = min(max(recipe.images // LINES, FEW * recipe.batch), MANY * recipe.batch)
+            log_every = min(max(recipe.images // LINES, FEW * recipe.images_per_step), MANY * recipe.images_per_step)
         return Session(state, run, start, feed, sinks, reporter, log_every, keep).go()
 
 
-def _check_parts(recipe: Recipe, processes: Processes) -> None:
+def _begin(recipe: TrainingRecipe, images: ImageSet, processes: Processes) -> State:
+    state = next(state for kind, state in KINDS.items() if isinstance(recipe, kind))
+    return state(recipe, images, processes)
+
+
+def _check_parts(recipe: TrainingRecipe, processes: Processes) -> None:
     parts = processes.size * recipe.accumulate
     if recipe.batch % parts:
         raise ValueError(

@@ -1,14 +1,13 @@
-"""A player of the adversarial game: a network, what its penalties learn, and the optimizer of both."""
+"""One who learns: a network, what its penalties learn, and the optimizer of both."""
 
 from collections.abc import Iterable, Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from orthogen.core.kinds import BoundRule
 from orthogen.training.distributed import Processes
-from orthogen.training.recipe import Adam
+from orthogen.training.recipe import Adam, Sgd
 
 __all__ = ["Player"]
 
@@ -17,10 +16,10 @@ class Player:
     """Takes gradients as backward left them, and steps.
 
     Args:
-        name: ``"generator"`` or ``"critic"``; values are logged under it.
-        network: what plays.
+        name: ``"generator"``, ``"critic"`` or ``"classifier"``; values are logged under it.
+        network: what learns.
         memories: states of its penalties, by term; their parameters are learned along.
-        settings: of Adam.
+        settings: of the optimizer.
         clip: largest norm of all gradients together; None for no clipping.
         rules: what happens around the optimizer's step, by name, in their order.
     """
@@ -30,7 +29,7 @@ class Player:
         name: str,
         network: nn.Module,
         memories: Mapping[str, nn.Module],
-        settings: Adam,
+        settings: Adam | Sgd,
         clip: float | None = None,
         rules: Mapping[str, BoundRule] | None = None,
     ) -> None:
@@ -40,9 +39,7 @@ class Player:
         self.parameters = {key: value for key, value in parts.named_parameters() if value.requires_grad}
         if not self.parameters:
             raise ValueError(f"the {name} has no parameter that requires a gradient; there is nothing to train")
-        self.optimizer = torch.optim.Adam(
-            self.parameters.values(), lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True
-        )
+        self.optimizer = settings.over(self.parameters.values())
         self.optimizer.zero_grad()
 
     def step(self, factor: float, processes: Processes, buffers: Iterable[Tensor]) -> dict[str, Tensor | float]:
@@ -76,6 +73,7 @@ class Player:
             f"{name}/{key}": value
             for name, parameter in self.parameters.items()
             for key, value in state.get(parameter, {}).items()
+            if isinstance(value, Tensor)  # SGD without momentum has None
         }
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:

@@ -18,17 +18,18 @@ from orthogen.core.untouched import evaluating
 __all__ = ["grid", "write_samples"]
 
 COUNT, AT_ONCE = 64, 16
+CLASSES, EACH = 16, 8  # rows of a grid by class, and images in each
 
 
-def grid(images: Float[Tensor, "n c h w"]) -> UInt8[Tensor, "height width c"]:
-    """Images side by side in a near-square grid, black where there are too few.
+def grid(images: Float[Tensor, "n c h w"], columns: int | None = None) -> UInt8[Tensor, "height width c"]:
+    """Images side by side in a grid, a near-square one unless said otherwise; black where there are too few.
 
     Example:
         >>> grid(torch.ones(3, 1, 4, 4)).shape
         torch.Size([8, 8, 1])
     """
     n, c, h, w = images.shape
-    columns = math.ceil(math.sqrt(n))
+    columns = math.ceil(math.sqrt(n)) if columns is None else columns
     rows = math.ceil(n / columns)
     sheet = torch.full((rows * columns, c, h, w), -1.0)
     sheet[:n] = images
@@ -37,11 +38,20 @@ def grid(images: Float[Tensor, "n c h w"]) -> UInt8[Tensor, "height width c"]:
 
 @torch.no_grad()
 def write_samples(path: Path, adapted: Generator, seed: int) -> None:
-    """Write a PNG of images from latents that depend on the seed alone; leaves modes and random states as they are."""
-    z = adapted.latent.sample(COUNT, rng=generator(seed, "samples"), device=adapted.device)
+    """Write a PNG of images from latents that depend on the seed alone; leaves modes and random states as they are.
+
+    A generator that takes class labels gets a row for each, of up to 16 evenly chosen ones, with the same latents.
+    """
+    shown = min(adapted.classes, CLASSES)
+    z = adapted.latent.sample(EACH if shown else COUNT, rng=generator(seed, "samples"), device=adapted.device)
+    rows = {"z": z.repeat(max(1, shown), 1)}
+    if shown:
+        labels = torch.arange(shown, device=z.device) * adapted.classes // shown
+        rows[adapted.condition] = labels.repeat_interleave(EACH)
     with evaluating(adapted.module), torch.random.fork_rng([adapted.device] if adapted.device.type == "cuda" else []):
-        images = torch.cat([adapted(rows).float().cpu() for rows in z.split(AT_ONCE)])
-    pixels = grid(images).numpy()
+        parts = torch.arange(len(rows["z"]), device=z.device).split(AT_ONCE)
+        images = torch.cat([adapted(**{name: x[at] for name, x in rows.items()}).float().cpu() for at in parts])
+    pixels = grid(images, EACH if shown else None).numpy()
     file = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
     write_atomically(path, file.getvalue())

@@ -1,18 +1,30 @@
 """Learning rates over time, and when something that happens every so many images is due."""
 
-__all__ = ["due", "rate_factor"]
+from collections.abc import Sequence
+
+__all__ = ["due", "linear_decay", "milestones"]
 
 
-def rate_factor(images: int, decay_from: int | None, end: int) -> float:
-    """What both learning rates are multiplied by: 1, then from ``decay_from`` images linearly down to 0 at the end.
+def linear_decay(images: int, begin: int | None, end: int) -> float:
+    """A factor of 1, then from ``begin`` images linearly down to 0 at the end.
 
     Example:
-        >>> [rate_factor(images, decay_from=100, end=200) for images in (0, 100, 150, 200)]
+        >>> [linear_decay(images, begin=100, end=200) for images in (0, 100, 150, 200)]
         [1.0, 1.0, 0.5, 0.0]
     """
-    if decay_from is None or images <= decay_from:
+    if begin is None or images <= begin:
         return 1.0
-    return max(0.0, (end - images) / (end - decay_from)) if decay_from < end else 0.0
+    return max(0.0, (end - images) / (end - begin)) if begin < end else 0.0
+
+
+def milestones(images: int, drops: Sequence[int], drop: float) -> float:
+    """A factor of 1, multiplied by ``drop`` at each of ``drops``.
+
+    Example:
+        >>> [milestones(images, drops=(100, 200), drop=0.5) for images in (99, 100, 250)]
+        [1.0, 0.5, 0.25]
+    """
+    return drop ** sum(images >= each for each in drops)
 
 
 def due(every: int, before: int, after: int, end: int) -> bool:

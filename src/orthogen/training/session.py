@@ -2,22 +2,21 @@
 
 import errno
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from orthogen.checkpoints.run_folder import Checkpoint, Run
 from orthogen.core.interrupt import Interrupt
+from orthogen.core.score_file import merge
 from orthogen.training.checkpoint import not_finite, save
 from orthogen.training.feed import Feed
 from orthogen.training.folder import finish
 from orthogen.training.log import Sink
 from orthogen.training.progress import Reporter
-from orthogen.training.samples import write_samples
 from orthogen.training.schedule import due
 from orthogen.training.state import State
-from orthogen.training.step import take_step
 
 __all__ = ["Session"]
 
@@ -64,7 +63,7 @@ class Session:
         with Interrupt() as interrupt, self._room():
             while state.images < end:
                 before = state.images
-                state.meter.add(before, take_step(state, self.feed(state.step)))
+                state.meter.add(before, state.take_step(self.feed(state.step)))
                 self.reporter.advance(state.images)
                 stop = self._told_to_stop(interrupt)
                 self._after_step(before, stop)
@@ -75,18 +74,28 @@ class Session:
                     )
                     return self.run
             if not self.run.finished and state.processes.rank == 0:
+                if scores := state.scores():
+                    merge(self.run.folder, scores)
                 self.run = finish(self.run)
         return self.run
 
     def _after_step(self, before: int, stop: bool) -> None:
         """The order matters: what a checkpoint stands for is on the disk before the checkpoint is."""
         state, recipe = self.state, self.state.recipe
-        if due(self.log_every, before, state.images, recipe.images):
-            self._log()
-        if due(recipe.sample_every, before, state.images, recipe.images) and state.processes.rank == 0:
-            path = self.run.folder / "samples" / f"images_{state.images:09d}.png"
-            write_samples(path, recipe.model.adapt(state.average.module), recipe.seed)
-        if stop or due(recipe.checkpoint_every, before, state.images, recipe.images):
+
+        def is_due(every: int) -> bool:
+            return due(every, before, state.images, recipe.images)
+
+        tested: dict[str, float] = {}
+        better = False
+        if state.test_every is not None and is_due(state.test_every):
+            value, tested = state.test()
+            better = state.note(value)
+        if tested or is_due(self.log_every):
+            self._log(tested)
+        if is_due(recipe.sample_every) and state.processes.rank == 0:
+            state.sample(self.run.folder / "samples" / f"images_{state.images:09d}.png")
+        if stop or better or is_due(recipe.checkpoint_every):
             self._checkpoint()
 
     def _told_to_stop(self, interrupt: Interrupt) -> bool:
@@ -103,13 +112,13 @@ class Session:
             self._fail(f"{fault.name} was not finite", fault.images)
         self.state.seconds = time.monotonic() - self._began
 
-    def _log(self) -> None:
+    def _log(self, tested: Mapping[str, float]) -> None:
         self._fold()
         images, seconds = self.state.images, self.state.seconds
         speed = (images - self._line[0]) / max(seconds - self._line[1], 1e-9)
         self._line = images, seconds
         times: dict[str, int | float] = {"images": images, "seconds": round(seconds, 3)}
-        values = {**times, **self.state.meter.means(), "speed/images_per_second": round(speed, 2)}
+        values = {**times, **self.state.meter.means(), **tested, "speed/images_per_second": round(speed, 2)}
         for sink in self.sinks:
             sink.write(values)
 
@@ -121,7 +130,7 @@ class Session:
         self.last = save(self.state, self.run, self.keep)
 
     def _fail(self, what: str, images: int) -> NoReturn:
-        step = images // self.state.recipe.batch
+        step = images // self.state.recipe.images_per_step
         raise FloatingPointError(
             f"{what} at step {step:,} (image {images:,}); {self._good()}; lower the rates, or the weight of that term"
         )

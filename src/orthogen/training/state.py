@@ -1,123 +1,158 @@
 """Everything that changes while a recipe is trained: networks, averages, optimizers, memories, random streams."""
 
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from orthogen.core.kinds import CriticPenalty, ImageSet, LatentPenalty
-from orthogen.core.maps import probe
+from orthogen.core.kinds import Augmentation, ImageSet
 from orthogen.core.rng import Rngs, generator, private
-from orthogen.core.shapes import Float
-from orthogen.core.untouched import evaluating
-from orthogen.training.augmented import Augmented
+from orthogen.core.score import Score
 from orthogen.training.distributed import Processes
 from orthogen.training.ema import Average
+from orthogen.training.feed import Batch
 from orthogen.training.meter import Meter
 from orthogen.training.objective import Term
 from orthogen.training.player import Player
-from orthogen.training.recipe import Recipe
+from orthogen.training.recipe import TrainingRecipe
 
-__all__ = ["State"]
+__all__ = ["AUGMENTATION", "State", "Tests", "Values", "tally"]
+
+AUGMENTATION = "augmentation"  # the name under which what an augmentation remembers is kept
+
+Values = dict[str, Tensor | float]
+
+
+@dataclass(frozen=True)
+class Tests:
+    """What the tests made on the way have said.
+
+    Attributes:
+        best: the lowest value.
+        images: images shown by then.
+        last: the newest value.
+        count: how many tests there have been.
+    """
+
+    best: float
+    images: int
+    last: float
+    count: int = 1
+
+
+def tally(values: Values, name: str, value: Tensor) -> None:
+    """Add a value to those that are there under its name."""
+    values[name] = values[name] + value.detach() if name in values else value.detach()
 
 
 def _memory_names(terms: Mapping[str, Term]) -> None:
-    taken = dir(nn.ModuleDict)
+    taken = (*dir(nn.ModuleDict), AUGMENTATION)
     for name in terms:
         if not name or set("./") & set(name) or name in taken:
             raise ValueError(f"a term cannot be called {name!r}; give a plain name such as 'orojar'")
 
 
-class State:
+class State(ABC):
     """A recipe's networks and all that goes with them, at image 0 when made.
 
     Draws initial weights from torch's global generators, which it seeds; call it inside ``fork_rng``.
 
     Attributes:
-        generator: the generator network, adapted.
-        critic: the critic network.
-        judge: the critic behind the augmentation, where there is one: what steps and penalties call.
-        average: follows the generator.
-        memories: what penalties carry between steps, by term.
-        maps: what the latent penalties see, by term.
-        players: generator and critic with their optimizers.
-        images: real images shown so far.
+        shown: the name of the network that a run is about, of which there is an average.
+        networks: by name.
+        average: follows the network ``shown``.
+        memories: what penalties and the augmentation carry between steps, by term.
+        players: those who learn, with their optimizers.
+        images: images shown so far.
         seconds: spent training so far.
         meter: values since the last line of the log.
+        tests: what they said so far; None before the first, and where nothing is tested.
     """
 
-    def __init__(self, recipe: Recipe, images: ImageSet, processes: Processes) -> None:
+    shown: ClassVar[str]
+    networks: nn.ModuleDict
+    memories: nn.ModuleDict
+    players: Mapping[str, Player]
+
+    def __init__(self, recipe: TrainingRecipe, images: ImageSet, processes: Processes) -> None:
         self.recipe, self.processes = recipe, processes
         torch.manual_seed(recipe.seed)
         private().set_state(generator(recipe.seed, "private").get_state())
-        self.networks = self._build(images)
-        self.critic = self.networks["critic"]
-        self.average = Average(self.networks["generator"], recipe.ema)
-        self.generator = recipe.model.adapt(self.networks["generator"])
+        # latents are drawn by all processes alike, and shared out; what else is drawn, each draws for itself
+        self.shared, self.own = Rngs(recipe.seed), Rngs(recipe.seed, processes.rank)
+        self.networks = nn.ModuleDict(self.build(images)).to(processes.device)
+        self.average = Average(self.networks[self.shown], recipe.ema, recipe.ema_start)
         self.memories = self._remember(images)
-        self.maps = {
-            name: probe(self.generator, term.layers)
-            for name, term in recipe.objective.terms.items()
-            if isinstance(term.penalty, LatentPenalty)
-        }
-        self.players = self._seat_players()
+        self.players = self.seat(images)
         modules = (self.networks, self.memories)
         self.buffers = [x for module in modules for x in module.buffers() if x.is_floating_point()]
         for module in (*modules, self.average.module):
             processes.agree(module.state_dict().values())
         self.images, self.seconds, self.meter = 0, 0.0, Meter(processes)
-        # latents are drawn by all processes alike, and shared out; what else is drawn, each draws for itself
-        self.shared, self.own = Rngs(recipe.seed), Rngs(recipe.seed, processes.rank)
-        augmentation = recipe.objective.augmentation
-        self.judge = Augmented(self.critic, augmentation, self.own) if augmentation else self.critic
+        self.tests: Tests | None = None
         if processes.rank:
             torch.manual_seed(generator(recipe.seed, "torch", processes.rank).initial_seed())
             private().set_state(generator(recipe.seed, "private", processes.rank).get_state())
 
-    def _build(self, images: ImageSet) -> nn.ModuleDict:
-        model, built = self.recipe.model, self.recipe.model.build()
-        if set(built) != {"generator", "critic"}:
-            raise ValueError(
-                f"{type(model).__name__} builds {', '.join(sorted(built))}; "
-                "adversarial training takes a generator and a critic"
-            )
-        networks = nn.ModuleDict(built).to(self.processes.device)
-        adapted = model.adapt(networks["generator"])
-        z = torch.zeros(2, model.latent.dim, device=self.processes.device)
-        with torch.no_grad(), evaluating(networks):
-            shape = tuple(adapted(z).shape[1:])
-        wanted = (images.channels, images.resolution, images.resolution)
-        if shape != wanted:
-            made, had = ("x".join(map(str, each)) for each in (shape, wanted))
-            raise ValueError(
-                f"{type(model).__name__} makes images of {made} and {type(self.recipe.data).__name__} has images of "
-                f"{had} (channels x height x width); change one to fit the other"
-            )
-        return networks
+    # ----------------------------------------------------------------------------------- what a kind of run says
+    @abstractmethod
+    def build(self, images: ImageSet) -> dict[str, nn.Module]:
+        """The networks, made anew.
 
+        Raises:
+            ValueError: they do not fit the images.
+        """
+
+    @abstractmethod
+    def memory_of(self, term: Term, images: ImageSet) -> nn.Module | None:
+        """What a term's penalty remembers between steps."""
+
+    @abstractmethod
+    def seat(self, images: ImageSet) -> dict[str, Player]:
+        """Those who learn. Networks and memories are there by then."""
+
+    @abstractmethod
+    def take_step(self, batch: Batch) -> Values:
+        """Learn from this process's part of a step's images; returns what to log, on its device."""
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What changes images at random before they are learned from."""
+        return None
+
+    def sample(self, path: Path) -> None:  # noqa: B027 (not every kind of run draws)
+        """Write a picture of what the run makes by now, where it makes pictures."""
+
+    @property
+    def test_every(self) -> int | None:
+        """Images between tests, 0 for one at the end; None where nothing is tested."""
+        return None
+
+    def test(self) -> tuple[float, dict[str, float]]:
+        """A test of the averaged network by now: the number to get low, and all that is to be logged."""
+        raise NotImplementedError
+
+    def scores(self) -> Sequence[Score]:
+        """What a run to the end says of itself."""
+        return ()
+
+    # -------------------------------------------------------------------------------------- what all of them have
     def _remember(self, images: ImageSet) -> nn.ModuleDict:
-        terms = self.recipe.objective.terms
-        _memory_names(terms)
-        found = {name: term.penalty.init(self.generator, images) for name, term in terms.items()}
+        _memory_names(self.recipe.terms)
+        found = {name: self.memory_of(term, images) for name, term in self.recipe.terms.items()}
+        if self.augmentation is not None:
+            found[AUGMENTATION] = self.augmentation.init()
         return nn.ModuleDict({name: x for name, x in found.items() if x is not None}).to(self.processes.device)
-
-    def _seat_players(self) -> dict[str, Player]:
-        recipe, network = self.recipe, self.networks["generator"]
-        rules = {name: rule.bind(network) for name, rule in recipe.objective.rules.items()}
-        critics = {n for n, term in recipe.objective.terms.items() if isinstance(term.penalty, CriticPenalty)}
-        of_critic = {name: memory for name, memory in self.memories.items() if name in critics}
-        others = {name: memory for name, memory in self.memories.items() if name not in critics}
-        return {
-            "generator": Player("generator", network, others, recipe.generator_optimizer, recipe.clip, rules),
-            "critic": Player("critic", self.critic, of_critic, recipe.critic_optimizer, recipe.clip),
-        }
 
     @property
     def step(self) -> int:
         """Steps taken so far."""
-        return self.images // self.recipe.batch
+        return self.images // self.recipe.images_per_step
 
     @property
     def parts(self) -> int:
@@ -128,13 +163,39 @@ class State:
         """What the term carries between steps."""
         return self.memories[term] if term in self.memories else None
 
-    def latents(self) -> Float[Tensor, "part dim"]:
-        """This process's part of a step's fresh latents."""
-        z = self.generator.latent.sample(self.recipe.batch, rng=self.shared["latent"])
-        return self.processes.part(z).to(self.processes.device)
+    def rng(self, term: str) -> torch.Generator:
+        """The stream that a term's penalty draws from."""
+        return self.own[f"penalty/{term}"]
+
+    @property
+    def rate(self) -> float:
+        """What learning rates are multiplied by now."""
+        return self.recipe.rate_factor(self.images)
+
+    def due(self, kind: type, step: int) -> Iterator[tuple[str, Any, float]]:
+        """The penalties of a kind that a step applies, with weights; laziness multiplies those by its interval."""
+        for name, term in self.recipe.terms.items():
+            if isinstance(term.penalty, kind) and step % term.every == 0:
+                weight = term.weight_at(self.images) * term.every
+                if weight:
+                    yield name, term.penalty, weight
+
+    def count(self) -> None:
+        """A step was taken."""
+        self.images += self.recipe.images_per_step
+        self.average.update(self.recipe.images_per_step, self.images)
+
+    def note(self, value: float) -> bool:
+        """Note the result of a test; whether it is the best so far."""
+        before, here = self.tests, Tests(value, self.images, value)
+        if before is not None:
+            better = here if value < before.best else before
+            here = replace(better, last=value, count=before.count + 1)
+        self.tests = here
+        return here.images == self.images
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The precision of the networks in the adversarial part."""
+        """The precision of the networks outside of penalties."""
         on = self.recipe.precision == "bfloat16"
         return torch.autocast(self.processes.device.type, dtype=torch.bfloat16, enabled=on)
 

@@ -1,0 +1,123 @@
+"""A generator and a critic with all that they are trained by: what a run of `orthogen.Recipe` holds."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from orthogen.core.kinds import Augmentation, CriticPenalty, ImageSet, LatentPenalty
+from orthogen.core.maps import probe
+from orthogen.core.shapes import Float, Int
+from orthogen.core.untouched import evaluating
+from orthogen.training.augmented import Augmented
+from orthogen.training.distributed import Processes
+from orthogen.training.objective import Term
+from orthogen.training.player import Player
+from orthogen.training.recipe import Recipe
+from orthogen.training.samples import write_samples
+from orthogen.training.state import AUGMENTATION, State
+
+__all__ = ["Board"]
+
+
+class Board(State):
+    """A generator and a critic, at image 0 when made.
+
+    Attributes:
+        generator: the generator network, adapted.
+        critic: the critic network.
+        judge: the critic behind the augmentation, where there is one: what steps and penalties call.
+        maps: what the latent penalties see, by term.
+    """
+
+    shown = "generator"
+    recipe: Recipe
+
+    def __init__(self, recipe: Recipe, images: ImageSet, processes: Processes) -> None:
+        super().__init__(recipe, images, processes)
+        augmentation, memory = self.augmentation, self.memory(AUGMENTATION)
+        self.judge = Augmented(self.critic, augmentation, memory, self.own) if augmentation else self.critic
+        self.maps = {
+            name: probe(self.generator, term.layers)
+            for name, term in recipe.terms.items()
+            if isinstance(term.penalty, LatentPenalty)
+        }
+        counts = images.class_counts() if recipe.fake_labels == "data" else None
+        self._shares = torch.ones(max(1, recipe.model.classes)) if counts is None else counts.float()
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """Of all that the critic sees."""
+        return self.recipe.objective.augmentation
+
+    def build(self, images: ImageSet) -> dict[str, nn.Module]:
+        """A generator and a critic that fit the images."""
+        model, built = self.recipe.model, self.recipe.model.build()
+        if set(built) != {"generator", "critic"}:
+            raise ValueError(
+                f"{type(model).__name__} builds {', '.join(sorted(built))}; "
+                "adversarial training takes a generator and a critic"
+            )
+        self._check_classes(images)
+        networks = nn.ModuleDict(built).to(self.processes.device)
+        self.generator, self.critic = model.adapt(networks["generator"]), networks["critic"]
+        z = torch.zeros(2, model.latent.dim, device=self.processes.device)
+        with torch.no_grad(), evaluating(networks):
+            shape = tuple(self.generator(z, **self.condition(torch.zeros_like(z[:, 0], dtype=torch.int64))).shape[1:])
+        wanted = (images.channels, images.resolution, images.resolution)
+        if shape != wanted:
+            made, had = ("x".join(map(str, each)) for each in (shape, wanted))
+            raise ValueError(
+                f"{type(model).__name__} makes images of {made} and {type(self.recipe.data).__name__} has images of "
+                f"{had} (channels x height x width); change one to fit the other"
+            )
+        return built
+
+    def _check_classes(self, images: ImageSet) -> None:
+        model, data = self.recipe.model, self.recipe.data
+        if model.classes and len(images.classes) != model.classes:
+            has = f"{len(images.classes)} classes" if images.classes else "no class labels"
+            fit = (
+                f"model.classes={len(images.classes)}"
+                if images.classes
+                else "labelled data, or a model without classes"
+            )
+            raise ValueError(
+                f"{type(model).__name__} takes {model.classes} classes and {type(data).__name__} has {has}; give {fit}"
+            )
+
+    def memory_of(self, term: Term, images: ImageSet) -> nn.Module | None:
+        """What a penalty of either network remembers."""
+        return term.penalty.init(self.generator, images)
+
+    def seat(self, images: ImageSet) -> dict[str, Player]:
+        """The generator, with what its penalties learn, and the critic."""
+        recipe, network = self.recipe, self.generator.module
+        rules = {name: rule.bind(network) for name, rule in recipe.objective.rules.items()}
+        critics = {n for n, term in recipe.terms.items() if isinstance(term.penalty, CriticPenalty)} | {AUGMENTATION}
+        of_critic = {name: memory for name, memory in self.memories.items() if name in critics}
+        others = {name: memory for name, memory in self.memories.items() if name not in critics}
+        return {
+            "generator": Player("generator", network, others, recipe.generator_optimizer, recipe.clip, rules),
+            "critic": Player("critic", self.critic, of_critic, recipe.critic_optimizer, recipe.clip),
+        }
+
+    def latents(self) -> Float[Tensor, "part dim"]:
+        """This process's part of a step's fresh latents."""
+        z = self.generator.latent.sample(self.recipe.batch, rng=self.shared["latent"])
+        return self.processes.part(z).to(self.processes.device)
+
+    def labels(self) -> Int[Tensor, "part"] | None:
+        """This process's part of a step's fresh class labels; None for a generator that takes none."""
+        if not self.recipe.model.classes:
+            return None
+        drawn = torch.multinomial(self._shares, self.recipe.batch, replacement=True, generator=self.shared["label"])
+        return self.processes.part(drawn).to(self.processes.device)
+
+    def condition(self, labels: Tensor | None) -> dict[str, Tensor]:
+        """Labels as the generator's keyword; nothing for one that takes none."""
+        return {self.generator.condition: labels} if labels is not None and self.generator.classes else {}
+
+    def sample(self, path: Path) -> None:
+        """Images of always the same latents."""
+        write_samples(path, self.recipe.model.adapt(self.average.module), self.recipe.seed)

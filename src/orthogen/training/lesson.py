@@ -1,0 +1,147 @@
+"""A classifier that learns from labelled images: what a run of `orthogen.ClassifierRecipe` holds, and its steps."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orthogen.core.images import to_float
+from orthogen.core.kinds import Augmentation, ImageSet, WeightPenalty
+from orthogen.core.score import Score
+from orthogen.core.untouched import evaluating
+from orthogen.training.distributed import Processes
+from orthogen.training.feed import Batch
+from orthogen.training.objective import Term
+from orthogen.training.player import Player
+from orthogen.training.recipe import ClassifierRecipe
+from orthogen.training.state import AUGMENTATION, State, Values, tally
+
+__all__ = ["Lesson"]
+
+AT_ONCE = 500  # images tested in one pass
+
+
+class Lesson(State):
+    """A classifier and the images it is tested on, at image 0 when made."""
+
+    shown = "classifier"
+    recipe: ClassifierRecipe
+
+    def __init__(self, recipe: ClassifierRecipe, images: ImageSet, processes: Processes) -> None:
+        self.test_images = recipe.test.open()
+        super().__init__(recipe, images, processes)
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """Of the images that are learned from."""
+        return self.recipe.augmentation
+
+    def build(self, images: ImageSet) -> dict[str, nn.Module]:
+        """A classifier that fits the images, and those of the test."""
+        model, built = self.recipe.model, self.recipe.model.build()
+        if set(built) != {"classifier"}:
+            raise ValueError(
+                f"{type(model).__name__} builds {', '.join(sorted(built))}; a ClassifierRecipe takes a model that "
+                "builds a classifier, such as DecorrelatedResNet"
+            )
+        for data, its in ((self.recipe.data, images), (self.recipe.test, self.test_images)):
+            if len(its.classes) != model.classes:
+                has = f"{len(its.classes)} classes" if its.classes else "no class labels"
+                raise ValueError(
+                    f"{type(model).__name__} tells {model.classes} classes apart and {type(data).__name__} has {has}; "
+                    "change one to fit the other"
+                )
+        # convolutions on small images are a third faster so
+        self.classifier = built["classifier"].to(self.processes.device).to(memory_format=torch.channels_last)
+        with torch.no_grad(), evaluating(self.classifier):
+            self.classifier(
+                torch.zeros(2, images.channels, images.resolution, images.resolution, device=self.processes.device)
+            )
+        return built
+
+    def memory_of(self, term: Term, images: ImageSet) -> nn.Module | None:
+        """What a penalty on weights remembers."""
+        assert isinstance(term.penalty, WeightPenalty)  # the recipe has seen to it
+        return term.penalty.init(self.classifier, images)
+
+    def seat(self, images: ImageSet) -> dict[str, Player]:
+        """The classifier, with what its penalties learn."""
+        recipe = self.recipe
+        rules = {name: rule.bind(self.classifier) for name, rule in recipe.rules.items()}
+        memories = dict(self.memories.items())
+        return {"classifier": Player("classifier", self.classifier, memories, recipe.optimizer, recipe.clip, rules)}
+
+    def take_step(self, batch: Batch) -> Values:
+        """One step on this process's part of a batch, by cross entropy and penalties."""
+        parts, values = self.recipe.accumulate, Values()
+        for share in batch.chunk(parts):
+            assert share.labels is not None
+            logits = self._logits(self._changed(share.images))
+            loss = F.cross_entropy(logits, share.labels)
+            tally(values, "loss/classifier", loss / parts)
+            tally(values, "error/train", _wrong(logits, share.labels).float().mean() / parts)
+            (loss / parts).backward()
+        for name, penalty, weight in self.due(WeightPenalty, self.step):
+            value = penalty(self.classifier, state=self.memory(name), rng=self.rng(name))
+            tally(values, f"penalty/{name}", value)
+            (weight * value).backward()
+        values |= self.players["classifier"].step(self.rate, self.processes, self.buffers)
+        self.count()
+        return values
+
+    def _changed(self, images: Tensor) -> Tensor:
+        if self.augmentation is None:
+            return images
+        return self.augmentation(images, state=self.memory(AUGMENTATION), rng=self.own["augment"])
+
+    def _logits(self, images: Tensor) -> Tensor:
+        with self.autocast():
+            return self.classifier(images.contiguous(memory_format=torch.channels_last)).float()
+
+    @property
+    def test_every(self) -> int:
+        """Images between tests."""
+        return self.recipe.test_every
+
+    @torch.no_grad()
+    def test(self) -> tuple[float, dict[str, float]]:
+        """The error on the test images, a share; the processes share them out."""
+        index = torch.arange(len(self.test_images))[self.processes.rank :: self.processes.size]
+        wrong = torch.zeros((), device=self.processes.device)
+        network, own = self.average.module, self.classifier
+        self.classifier = network
+        try:
+            with evaluating(network):
+                for rows in index.split(AT_ONCE):
+                    images = to_float(self.test_images.images(rows).to(self.processes.device))
+                    labels = self.test_images.labels(rows)
+                    assert labels is not None
+                    wrong += _wrong(self._logits(images), labels.to(self.processes.device)).sum()
+        finally:
+            self.classifier = own
+        self.processes.average([wrong])
+        error = (wrong * self.processes.size / len(self.test_images)).item()
+        return error, {"error/test": error}
+
+    def scores(self) -> Sequence[Score]:
+        """The last error on the test images, and the best, which is selected on them."""
+        if self.tests is None:
+            return ()
+        n = len(self.test_images)
+        protocol = {"data": type(self.recipe.test).__name__, "images": n, "precision": self.recipe.precision}
+
+        def score(name: str, value: float, images: int, selection: str) -> Score:
+            stderr = (value * (1 - value) / n) ** 0.5
+            about = {"seed": self.recipe.seed, "trained_images": images}
+            return Score(value, stderr, n, name, {**protocol, "selection": selection}, about=about)
+
+        chosen = f"the best of {self.tests.count} tests, selected on the test images themselves"
+        return (
+            score("Test error", self.tests.last, self.images, "none: the last of the run"),
+            score("Best test error", self.tests.best, self.tests.images, chosen),
+        )
+
+
+def _wrong(logits: Tensor, labels: Tensor) -> Tensor:
+    return logits.argmax(dim=1) != labels
