@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import orthogen as og
 from orthogen.core.features import Features
-from orthogen.core.kinds import BoundRule, ImageMetric, ImageSet, StepRule, WeightPenalty
+from orthogen.core.kinds import BoundRule, Data, ImageMetric, ImageSet, StepRule, WeightPenalty
 
 
 @dataclass(frozen=True)
@@ -63,3 +63,36 @@ class MeanGap(ImageMetric):
     def __call__(self, real, fake, *, rng=None) -> og.Score:  # type: ignore[no-untyped-def, override]
         x, y = (Features.of(each).need_vectors("MeanGap") for each in (real, fake))
         return og.Score((x.mean(0) - y.mean(0)).square().sum().item(), n=len(y), name="mean gap")
+
+
+class Striped(ImageSet):
+    """Stripes of a width that the class says, at a place that the index says."""
+
+    def __init__(self, each: int, classes: int) -> None:
+        self.channels, self.resolution, self._each = 3, 32, each
+        self.classes = tuple(f"{2 * label + 2} wide" for label in range(classes))
+
+    def __len__(self) -> int:
+        return self._each * len(self.classes)
+
+    def labels(self, index: Tensor) -> Tensor:
+        return index % len(self.classes)
+
+    def images(self, index: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
+        if len(index) and not (0 <= int(index.min()) and int(index.max()) < len(self)):
+            raise ValueError(f"there are {len(self)} images")
+        at = torch.arange(32) + (index // len(self.classes))[:, None] // 64
+        stripes = (at // (2 * self.labels(index) + 2)[:, None] % 2)[:, None, None] * 180
+        shade = torch.stack([(index // len(self.classes)) % 64, index % 7, index % 5], dim=1)[:, :, None, None]
+        return (stripes + shade).expand(-1, 3, 32, -1).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class Stripes(Data):
+    """Images with class labels, equally many of each class, one class after the other in turn."""
+
+    each: int = 200
+    classes: int = 4
+
+    def open(self) -> ImageSet:
+        return Striped(self.each, self.classes)

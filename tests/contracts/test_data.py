@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 import torch
 
+import orthogen as og
+from contracts.examples import Stripes
 from contracts.members import members
 from orthogen.core.images import to_float
 from orthogen.core.kinds import Data, FactorSet, ImageSet
@@ -15,10 +17,16 @@ in_files = pytest.mark.parametrize("member", IN_FILES)
 drawn = pytest.mark.parametrize("member", [case for case in MEMBERS if case not in IN_FILES])
 
 
+# what is made of another set gets labeled stripes, or what it needs besides
+MADE_OF = {"FactorClasses": og.Shapes3d(resolution=32)}
+
+
 def opened_set(member: type[Data]) -> ImageSet:
-    """The images, small where the size is a choice."""
-    sized = "resolution" in {field.name for field in dataclasses.fields(member)}
-    return (member(resolution=32) if sized else member()).open()
+    """The images, small where the size is a choice; a set that is made of another gets one of ours."""
+    names = {field.name for field in dataclasses.fields(member)}
+    if "data" in names:
+        return member(data=MADE_OF.get(member.__name__, Stripes())).open()
+    return (member(resolution=32) if "resolution" in names else member()).open()
 
 
 def some(opened, n=7):

@@ -13,7 +13,7 @@ from orthogen.core import record
 from orthogen.core.kinds import KINDS
 
 # descriptions of the user's own files, which no paper defines
-NO_PAPER = {"ImageFolder"}
+NO_PAPER = {"FactorClasses", "ImageFolder"}
 ALL = [pytest.param(folder, member, id=member.__name__) for folder in KINDS for member in classes(folder)]
 
 every = pytest.mark.parametrize(("folder", "member"), ALL)

@@ -12,6 +12,7 @@ from orthogen.core.kinds import Model
 QUICK = {
     "BigGan": {"resolution": 32, "classes": 10, "dim": 12, "shared_dim": 8, "width": 4, "attention": (16,)},
     "BigGanDeep": {"resolution": 32, "classes": 10, "dim": 12, "shared_dim": 8, "width": 4, "attention": (16,)},
+    "DecorrelatedResNet": {"width": 8, "blocks": (1, 1, 1)},
     "EigenGan": {"resolution": 16, "noise_dim": 8, "base_channels": 4, "max_channels": 8},
     "ProGan": {"resolution": 32, "channel_max": 16},
     "Sngan": {"width": 4},
@@ -19,11 +20,24 @@ QUICK = {
     "StyleGan3": {"resolution": 32, "channel_max": 16},
 }
 
-every = pytest.mark.parametrize("member", members(Model))
-
 
 def quick(member: type[Model]) -> Model:
     return member(**QUICK.get(member.__name__, {}))
+
+
+def planned(member: type[Model]) -> dict[str, nn.Module]:
+    with torch.device("meta"):
+        return quick(member).build()
+
+
+def building(network: str) -> pytest.MarkDecorator:
+    """For every model that builds a network of this name."""
+    return pytest.mark.parametrize("member", [each for each in EVERY if network in planned(*each.values)])
+
+
+EVERY = members(Model)
+every = pytest.mark.parametrize("member", EVERY)
+generators, classifiers = building("generator"), building("classifier")
 
 
 def conditions(model: Model) -> dict[str, torch.Tensor]:
@@ -44,20 +58,26 @@ def draw(model: Model, generator: nn.Module) -> torch.Tensor:
 
 
 @every
-def test_names_and_shapes_are_known_without_memory(member):
-    model = quick(member)  # what a file is held against, before a network of its sizes is made
-    with torch.device("meta"):
-        planned = model.build()["generator"].state_dict()
-    real = build(model)["generator"].state_dict()
-    assert {name: value.shape for name, value in planned.items()} == {name: x.shape for name, x in real.items()}
-    assert all(value.is_meta for value in planned.values())
+def test_builds_a_generator_or_a_classifier(member):
+    networks = build(quick(member))
+    assert len({"generator", "classifier"} & set(networks)) == 1
+    assert all(isinstance(network, nn.Module) for network in networks.values())
 
 
 @every
+def test_names_and_shapes_are_known_without_memory(member):
+    # what a file is held against, before a network of its sizes is made
+    expected, real = planned(member), build(quick(member))
+    for network in {"generator", "classifier"} & set(real):
+        shapes = {name: value.shape for name, value in real[network].state_dict().items()}
+        assert {name: value.shape for name, value in expected[network].state_dict().items()} == shapes
+        assert all(value.is_meta for value in expected[network].state_dict().values())
+
+
+@generators
 def test_draws_images_of_the_declared_shape(member):
     model = quick(member)
     networks = build(model)
-    assert all(isinstance(network, nn.Module) for network in networks.values())
     images = draw(model, networks["generator"])
     assert images.shape == (2, model.channels, model.resolution, model.resolution)
     assert images.dtype == torch.float32
@@ -79,7 +99,7 @@ def test_a_seed_fixes_the_weights(member):
     assert not all(map(torch.equal, one, other))
 
 
-@every
+@generators
 def test_a_map_of_the_adapted_generator_gives_the_image(member):
     model = quick(member)
     network = build(model)["generator"].eval()
@@ -90,10 +110,57 @@ def test_a_map_of_the_adapted_generator_gives_the_image(member):
     assert model.adapt(network).module is network
 
 
-@every
+@generators
 def test_weights_survive_a_state_dict(member):
     model = quick(member)
     first, second = build(model, 0), build(model, 1)
     for name, network in second.items():
         network.load_state_dict(first[name].state_dict())
     assert torch.equal(draw(model, first["generator"]), draw(model, second["generator"]))
+
+
+def some_images(model: Model) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(1)
+    return torch.rand(4, model.channels, model.resolution, model.resolution, generator=rng) * 2 - 1
+
+
+@classifiers
+def test_classifies_images_in_logits_of_the_declared_shape(member):
+    model = quick(member)
+    network = build(model)["classifier"]
+    assert model.classes > 1
+    for mode in (True, False):
+        logits = network.train(mode)(some_images(model))
+        assert logits.shape == (4, model.classes)
+        assert logits.dtype == torch.float32
+        assert logits.isfinite().all()
+        assert not torch.equal(logits[0], logits[1])
+
+
+@classifiers
+def test_every_weight_of_a_classifier_learns(member):
+    model = quick(member)
+    network = build(model)["classifier"]
+    nn.functional.cross_entropy(network(some_images(model)), torch.arange(4) % model.classes).backward()
+    for name, weight in network.named_parameters():
+        assert weight.grad.isfinite().all(), name
+        assert weight.grad.count_nonzero(), name
+
+
+@classifiers
+def test_an_image_is_classified_by_itself_in_evaluation(member):
+    model = quick(member)
+    network = build(model)["classifier"].eval()
+    images = some_images(model)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images)[:2], network(images[:2]), rtol=1e-4, atol=1e-5)
+
+
+@classifiers
+def test_a_classifier_survives_a_state_dict(member):
+    model = quick(member)
+    first, second = build(model, 0)["classifier"], build(model, 1)["classifier"]
+    first(some_images(model))  # averages of norms are part of it
+    second.load_state_dict(first.state_dict())
+    with torch.no_grad():
+        assert torch.equal(first.eval()(some_images(model)), second.eval()(some_images(model)))

@@ -6,17 +6,17 @@ from torch import Tensor, nn
 
 from contracts.examples import Half
 from contracts.members import members
-from hosts import HOSTS
+from hosts import CONDITIONAL_MAPS, HOSTS
 from orthogen.core.kinds import StepRule
 
 every = pytest.mark.parametrize("member", members(StepRule, example=Half))
-OBSERVERS = {"ConditioningMonitor"}  # rules that look on
+OBSERVERS = {"ConditioningMonitor", "SpectralMonitor"}  # rules that look on
 
 
 def setting(member):
     """A module that the rule's default pattern fits, with gradients; the bound rule; an optimizer."""
     refusals = []
-    for host in HOSTS.values():
+    for host in (*HOSTS.values(), CONDITIONAL_MAPS):
         generator, _ = host.build()
         try:
             bound = member().bind(generator.module)

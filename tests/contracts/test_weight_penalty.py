@@ -4,26 +4,42 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor
 
 import orthogen as og
 from contracts.examples import Stretch
 from contracts.members import members
-from hosts import HOSTS
-from orthogen.core.kinds import WeightPenalty
+from hosts import CONDITIONAL_MAPS, HOSTS
+from orthogen.core.kinds import ImageSet, WeightPenalty
 from traces import trace
 
 every = pytest.mark.parametrize("member", members(WeightPenalty, example=Stretch))
 
 
+class Labeled(ImageSet):
+    """Three classes, some rarer than others; for penalties that weigh them."""
+
+    channels, resolution, classes = 1, 8, ("a", "b", "c")
+
+    def __len__(self) -> int:
+        return 6
+
+    def images(self, index: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
+        return torch.zeros(len(index), 1, 8, 8, dtype=torch.uint8)
+
+    def labels(self, index: Tensor) -> Tensor:
+        return torch.tensor([0, 0, 0, 1, 1, 2])[index]
+
+
 def setting(member, dtype=torch.float32, seed=1):
     """The penalty, the first host it takes (not every generator has the weights it is about), and its memory."""
     penalty, refusals = member(), []
-    for host in HOSTS.values():
+    for host in (*HOSTS.values(), CONDITIONAL_MAPS):
         generator, _ = host.build(dtype)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             try:
-                state = penalty.init(generator)
+                state = penalty.init(generator, Labeled())
                 penalty(generator, state=copy.deepcopy(state))
             except ValueError as error:
                 refusals.append(error)

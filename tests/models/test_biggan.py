@@ -7,6 +7,8 @@ from torch import nn
 import orthogen as og
 from orthogen.core.latent import Blocks, Normal
 from orthogen.core.record import from_json, to_json
+from orthogen.layers.batch_norm import standing_statistics
+from orthogen.layers.self_attention import SelfAttention
 from orthogen.layers.spectral_norm import fold_spectral_norm
 from orthogen.models.biggan import BigGan
 from studio_nets import golden_net, load_golden, our_name
@@ -110,6 +112,31 @@ def test_parameter_counts(name):
         assert parameters(nets["critic"]) + model.classes * model.shared_dim == critic
 
 
+@pytest.mark.parametrize(
+    ("name", "generator", "critic"),
+    [
+        ("CIFAR-10", (2, 16, 384), (1, 16, 192)),
+        ("LSUN 64", (3, 32, 160), (1, 32, 80)),
+        ("LSUN 128", (3, 32, 320), (1, 64, 80)),
+        ("iNaturalist 64", (3, 32, 160), (1, 32, 80)),
+    ],
+)
+def test_places_of_self_attention(name, generator, critic):
+    """After which block, counted from 1, at how many pixels, on how many channels."""
+    model, *_ = COUNTS[name]
+    nets, label = on_meta(model), torch.zeros(1, dtype=torch.long, device="meta")
+    seen = []
+    for net in nets.values():
+        for i, block in enumerate(net.blocks):
+            for layer in block:
+                if isinstance(layer, SelfAttention):
+                    layer.register_forward_hook(
+                        lambda m, args, out, i=i: seen.append((i + 1, out.shape[2], out.shape[1]))
+                    )
+    nets["critic"](nets["generator"](torch.zeros(1, model.dim, device="meta"), label), label)
+    assert seen == [generator, critic]
+
+
 def test_state_dict_of_the_released_128_pixel_generator():
     state = {name: tuple(x.shape) for name, x in on_meta(BigGan())["generator"].state_dict().items()}
     assert len(state) == 166
@@ -177,8 +204,11 @@ def test_without_hierarchy_the_first_layer_gets_all_of_the_latent():
 @torch.no_grad()
 def test_an_image_does_not_depend_on_its_batch_unless_asked():
     z, label = torch.randn(4, 12), torch.tensor([1, 2, 3, 4])
-    for statistics, alone in (("running", True), ("batch", False)):
+    for statistics, alone in (("running", True), ("standing", True), ("batch", False)):
         net = BigGan(**{**vars(SMALL), "statistics": statistics}).build()["generator"].eval()
+        if statistics == "standing":
+            with standing_statistics(net):
+                labelled(net, torch.randn(8, 12))
         assert torch.allclose(net(z, label)[:1], net(z[:1], label[:1]), atol=1e-5) is alone
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import orthogen as og
+from orthogen.layers.batch_norm import BatchNorm2d, ConditionalBatchNorm2d, standing_statistics
 from orthogen.models.sngan import Sngan
 from studio_nets import golden_net, load_golden, our_name
 
@@ -53,6 +54,30 @@ def test_parameter_counts(resolution, classes, generator, critic):
     assert [sum(p.numel() for p in net.parameters()) for net in nets.values()] == [generator, critic]
 
 
+@pytest.mark.parametrize(
+    ("resolution", "channels"),
+    [
+        (32, (256, 256, 256, 256, 256, 256)),
+        (64, (1024, 512, 512, 256, 256, 128, 128, 64)),
+        (128, (1024, 1024, 1024, 512, 512, 256, 256, 128, 128, 64)),
+    ],
+)
+def test_channels_of_the_conditional_norms(resolution, channels):
+    """Those that group spectral regularization looks at; the last, unconditional norm is not among them."""
+    with torch.device("meta"):
+        net = Sngan(resolution=resolution, classes=5).build()["generator"]
+    norms = [part for part in net.modules() if isinstance(part, ConditionalBatchNorm2d)]
+    for table in ("gain", "bias"):
+        assert [getattr(norm, table).weight.shape for norm in norms] == [(5, c) for c in channels]
+    assert isinstance(net.output_layer[0], BatchNorm2d)
+
+
+def test_batch_norm_has_the_released_eps_and_momentum():
+    net = Sngan(width=1).build()["generator"]
+    norms = [part for part in net.modules() if isinstance(part, BatchNorm2d | ConditionalBatchNorm2d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-4, 0.1)}
+
+
 @pytest.mark.parametrize("resolution", [256, 512])
 def test_the_larger_tables_fit_together(resolution):
     with torch.device("meta"):
@@ -74,6 +99,24 @@ def test_every_class_has_a_row_in_each_table():
     net.blocks[0][0].bn1.gain.weight[1] += 1
     after = net(z, torch.arange(3))
     assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, False, True]
+
+
+@pytest.mark.parametrize(("statistics", "alone"), [("running", True), ("standing", True), ("batch", False)])
+@torch.no_grad()
+def test_an_image_depends_on_its_batch_only_where_that_is_asked_for(statistics, alone):
+    model = Sngan(og.Normal(4), width=2, statistics=statistics)
+    net = model.build()["generator"]
+    z, label = torch.randn(6, 4), torch.tensor([1, 2, 3, 4, 5, 6])
+    if statistics == "standing":
+        with standing_statistics(net):
+            net(torch.randn(8, 4), torch.arange(8))
+    else:
+        net(torch.randn(8, 4), torch.arange(8))  # a training pass, which leaves running statistics
+    net.eval()
+    assert Sngan().statistics == "running"
+    images = net(z, label)
+    assert torch.allclose(images[:1], net(z[:1], label[:1]), atol=1e-5) is alone
+    assert torch.allclose(images[[3, 0]], net(z[[3, 0]], label[[3, 0]]), atol=1e-5) is alone
 
 
 def test_other_sides_take_levels_of_their_own():
