@@ -261,6 +261,8 @@ def test_labels_that_are_no_json(put):
         ({"crop": (0, 0, 4, 5)}, "crop=(0, 0, 4, 5): a box is (left, top, right, bottom), square and not empty"),
         ({"crop": (-1, 0, 4, 5)}, "crop=(-1, 0, 4, 5): a box is (left, top, right, bottom), square and not empty"),
         ({"crop": (4, 4, 4, 4)}, "crop=(4, 4, 4, 4): a box is (left, top, right, bottom), square and not empty"),
+        ({"crop": "squash"}, "crop='squash' resizes every image; give the resolution to resize to"),
+        ({"crop": "shorter"}, "crop='shorter' resizes every image; give the resolution to resize to"),
         ({"channels": 2}, "(channels=2): give 1 (gray), 3 (RGB) or None (RGB where an image has color)"),
         ({"workers": 0}, "(workers=0): give at least 1 thread"),
         ({"memory": -1.0}, "(memory=-1.0): give the GiB that decoded images may take, 0 to keep none"),
@@ -285,6 +287,6 @@ for options in ({"crop": "middle"}, {"resize": "cubic"}):
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines() == [
-        "crop='middle': give 'center', 'none' or a box (left, top, right, bottom)",
+        "crop='middle': give 'center', 'shorter', 'squash', 'none' or a box (left, top, right, bottom)",
         "resize='cubic': the filters are nearest, box, bilinear, hamming, bicubic, lanczos",
     ]

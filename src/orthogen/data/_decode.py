@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 __all__ = ["BadImage", "Crop", "Filter", "Framing", "Header", "decode", "look", "naming"]
 
-Crop = Literal["center", "none"] | tuple[int, int, int, int]
+Crop = Literal["center", "shorter", "squash", "none"] | tuple[int, int, int, int]
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
 GRAY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -25,12 +25,15 @@ class BadImage(ValueError):
 
 @dataclass(frozen=True)
 class Framing:
-    """How an image of any size is brought to its square: a crop, then a resize.
+    """How an image of any size is brought to its square: a crop, then a resize (the other way round by ``"shorter"``).
 
     Attributes:
         resolution: side of the result, in pixels; None keeps the crop's own, which all images must then share.
         crop: ``"center"`` for the largest square in the middle (the odd pixel is dropped on the right or below),
-            ``"none"`` for the whole image, which must be square, or a box ``(left, top, right, bottom)`` in pixels.
+            ``"shorter"`` to resize the shorter side to the resolution and then crop the middle (torchvision's
+            ``Resize(s)``, ``CenterCrop(s)``), ``"squash"`` for the whole image at the cost of its aspect
+            (``Resize((s, s))``), ``"none"`` for the whole image, which must be square, or a box ``(left, top, right,
+            bottom)`` in pixels.
         resize: Pillow's filter; all but nearest widen when they shrink, so that nothing aliases.
     """
 
@@ -44,8 +47,11 @@ class Framing:
         if self.resize not in get_args(Filter):
             raise ValueError(f"resize={self.resize!r}: the filters are {', '.join(get_args(Filter))}")
         if isinstance(self.crop, str):
-            if self.crop not in ("center", "none"):
-                raise ValueError(f"crop={self.crop!r}: give 'center', 'none' or a box (left, top, right, bottom)")
+            if self.crop not in ("center", "shorter", "squash", "none"):
+                known = "'center', 'shorter', 'squash', 'none'"
+                raise ValueError(f"crop={self.crop!r}: give {known} or a box (left, top, right, bottom)")
+            if self.crop in ("shorter", "squash") and self.resolution is None:
+                raise ValueError(f"crop={self.crop!r} resizes every image; give the resolution to resize to")
         else:
             left, top, right, bottom = self.crop
             if min(left, top) < 0 or right <= left or right - left != bottom - top:
@@ -66,6 +72,12 @@ class Framing:
             side = min(size)
             left, top = (width - side) // 2, (height - side) // 2
             return (left, top, left + side, top + side)
+        if self.crop == "shorter":
+            side = min(size)
+            left, top = round((width - side) / 2), round((height - side) / 2)  # halves to even, as torchvision does
+            return (left, top, left + side, top + side)
+        if self.crop == "squash":
+            return (0, 0, width, height)
         if self.crop == "none":
             if width != height:
                 raise BadImage(f"{name} is {width} x {height} pixels; crop='none' takes square images, 'center' any")
@@ -74,7 +86,23 @@ class Framing:
             raise BadImage(f"{name} is {width} x {height} pixels; the crop {self.crop} reaches beyond it")
         return self.crop
 
+    def first_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """What an image of ``size`` is resized to before it is cropped: by ``"shorter"`` only.
+
+        Example:
+            >>> Framing(64, "shorter").first_size((178, 218))
+            (64, 78)
+        """
+        if self.crop != "shorter" or self.resolution is None:
+            return size
+        width, height = (int(self.resolution * side / min(size)) for side in size)
+        return width, height
+
     def __str__(self) -> str:
+        if self.crop == "shorter":
+            return f"shorter side resized to {self.resolution} ({self.resize}), center crop"
+        if self.crop == "squash":
+            return f"squashed to {self.resolution} x {self.resolution} ({self.resize})"
         crop = {"center": "center crop", "none": "no crop"}.get(str(self.crop), f"crop {self.crop}")
         return f"{crop}, " + (f"resized to {self.resolution} ({self.resize})" if self.resolution else "not resized")
 
@@ -135,6 +163,10 @@ def _flat(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
+def _resize(image: Image.Image, size: tuple[int, int], how: Filter) -> Image.Image:
+    return image if image.size == size else image.resize(size, Image.Resampling[how.upper()])
+
+
 def decode(data: bytes, name: str, framing: Framing, channels: int) -> NDArray[np.uint8]:
     """The pixels of an encoded image, ``(channels, height, width)``: upright by its EXIF, flattened, cropped, resized.
 
@@ -143,10 +175,11 @@ def decode(data: bytes, name: str, framing: Framing, channels: int) -> NDArray[n
     with Image.open(BytesIO(data)) as image:
         ImageOps.exif_transpose(image, in_place=True)
         flat = _flat(image, channels)
+    flat = _resize(flat, framing.first_size(flat.size), framing.resize)
     box = framing.box(flat.size, name)
     if box != (0, 0, *flat.size):
         flat = flat.crop(box)
-    if framing.resolution is not None and flat.width != framing.resolution:
-        flat = flat.resize((framing.resolution, framing.resolution), Image.Resampling[framing.resize.upper()])
+    if framing.resolution is not None:
+        flat = _resize(flat, (framing.resolution, framing.resolution), framing.resize)
     pixels = np.asarray(flat)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)

@@ -1,13 +1,13 @@
 """What folders and archives of images have in common: how the images are framed, and how they are kept."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orthogen.core.kinds import Data
 from orthogen.data._decode import Crop, Filter, Framing
 from orthogen.data._pixels import StoredImages, check_loading
-from orthogen.data._sources import Source
+from orthogen.data._sources import Source, folder_source, zip_source
 
 __all__ = ["Pictures"]
 
@@ -40,3 +40,16 @@ class Pictures(Data):
             workers=self.workers,
             memory=self.memory,
         )
+
+    def unlabeled(self, give: str) -> StoredImages:
+        """All images of a folder or a zip file, without classes; ``give`` says what to give where there is none.
+
+        Raises:
+            FileNotFoundError: nothing is at the path.
+        """
+        owner, path = type(self).__name__, str(self.path)
+        if not path or not Path(path).exists():
+            missing = f"{path} does not exist" if path else "no path was given"
+            raise FileNotFoundError(f"{owner}: {missing}; give {give}")
+        source = (zip_source if Path(path).is_file() else folder_source)(path, owner)
+        return self.stored(replace(source, labels=None, classes=()))

@@ -18,7 +18,7 @@ from orthogen.core.shapes import Int, UInt8
 from orthogen.data._decode import Framing, Header, decode, look, naming
 from orthogen.data._sources import Source
 
-__all__ = ["StoredImages", "check_loading", "watched"]
+__all__ = ["StoredImages", "check_loading", "each", "mirrored", "watched"]
 
 S = TypeVar("S", bound=Sized)
 T = TypeVar("T")
@@ -58,7 +58,15 @@ def watched(parts: Iterable[S], total: int, doing: str) -> Iterator[S]:
         bar.stop()
 
 
-def _each(work: Callable[[int], T], n: int, workers: int, doing: str) -> list[T]:
+def mirrored(batch: UInt8[Tensor, "n c h w"], rng: torch.Generator | None) -> UInt8[Tensor, "n c h w"]:
+    """Each image mirrored with probability 1/2; none of them without an ``rng``."""
+    if rng is None:
+        return batch
+    mirror = torch.rand(len(batch), generator=rng, device=rng.device).to(batch.device) < 0.5
+    return torch.where(mirror[:, None, None, None], batch.flip(3), batch)
+
+
+def each(work: Callable[[int], T], n: int, workers: int, doing: str) -> list[T]:
     """``work(0), ..., work(n - 1)`` by threads, which run side by side because Pillow decodes outside Python's lock."""
 
     def several(start: int) -> list[T]:
@@ -110,7 +118,7 @@ class StoredImages(ImageSet):
         self._kept: UInt8[Tensor, "n c h w"] | None = None
         if self.bytes <= memory * 2**30:
             self._kept = kept = self._empty(len(self))
-            _each(lambda i: self._decode_into(kept, i, i), len(self), workers, "Decoding images")
+            each(lambda i: self._decode_into(kept, i, i), len(self), workers, "Decoding images")
 
     def __len__(self) -> int:
         return len(self._source.names)
@@ -129,10 +137,7 @@ class StoredImages(ImageSet):
             batch = self._empty(len(rows))
             with ThreadPoolExecutor(self._workers) as pool:
                 list(pool.map(lambda at, i: self._decode_into(batch, at, i), range(len(rows)), rows.tolist()))
-        if self._flip and rng is not None:
-            mirror = torch.rand(len(rows), generator=rng, device=rng.device).cpu() < 0.5
-            batch = torch.where(mirror[:, None, None, None], batch.flip(3), batch)
-        return batch.to(index.device)
+        return (mirrored(batch, rng) if self._flip else batch).to(index.device)
 
     def labels(self, index: Int[Tensor, "n"]) -> Int[Tensor, "n"] | None:
         """The class labels of those indices; None where there are no classes."""
@@ -172,7 +177,7 @@ class StoredImages(ImageSet):
         with warnings.catch_warnings():
             # around all threads, because the filters are the process's
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _each(header, len(self), self._workers, "Reading headers")
+            return each(header, len(self), self._workers, "Reading headers")
 
     def _side(self, headers: Sequence[Header], size: tuple[int, int] | None) -> int:
         """The side of the square that every image is brought to."""

@@ -23,8 +23,10 @@ class ImageFolder(Pictures):
         path: the folder.
         resolution: side to resize to, in pixels (smaller images are enlarged); None keeps the images' own, which must
             then be the same.
-        crop: ``"center"`` for the largest square in the middle, ``"none"`` for square images as they are, or a square
-            box ``(left, top, right, bottom)`` in pixels.
+        crop: ``"center"`` for the largest square in the middle, ``"shorter"`` to crop it after the shorter side was
+            resized (torchvision's ``Resize(s)``, ``CenterCrop(s)``), ``"squash"`` for the whole image at the cost of
+            its aspect, ``"none"`` for square images as they are, or a square box ``(left, top, right, bottom)`` in
+            pixels.
         resize: Pillow's filter; all but nearest widen when they shrink, so that nothing aliases.
         channels: 1 (gray) or 3 (RGB); None for RGB where an image has color.
         flip: mirror each image with probability 1/2 every time it is shown.

@@ -1,0 +1,62 @@
+"""Encoded images in an LMDB database, one to a record, in the order of their keys."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any
+from weakref import WeakValueDictionary
+
+from orthogen.data._sources import Source
+
+__all__ = ["is_database", "lmdb_source"]
+
+_OPENED: WeakValueDictionary[str, Any] = WeakValueDictionary()  # LMDB lets a process open a database only once
+_OPENING = Lock()
+
+
+def is_database(path: Path) -> bool:
+    """Whether a folder is an LMDB database."""
+    return (path / "data.mdb").is_file()
+
+
+def _environment(path: Path, owner: str) -> Any:
+    try:
+        import lmdb
+    except ImportError:
+        raise ModuleNotFoundError(f"{owner}: {path} needs the package lmdb; pip install 'orthogen[lsun]'") from None
+    key = os.path.realpath(path)
+    with _OPENING:
+        if (environment := _OPENED.get(key)) is None:
+            try:
+                # without a lock file, because data sets lie on disks that one may not write to
+                environment = lmdb.open(key, readonly=True, create=False, lock=False, readahead=False, meminit=False)
+            except lmdb.Error as error:
+                raise ValueError(f"{owner}: {path} is no whole LMDB database ({error}); unpack it again") from error
+            _OPENED[key] = environment
+    return environment
+
+
+def lmdb_source(path: Path, owner: str, *, skip: int = 0, limit: int | None = None) -> Source:
+    """The records behind the first ``skip``, ``limit`` of them at most.
+
+    Raises:
+        ModuleNotFoundError: the package lmdb is not installed.
+        ValueError: it is no whole database.
+    """
+    environment = _environment(path, owner)
+    with environment.begin() as reading:
+        keys = reading.cursor().iternext(keys=True, values=False)
+        taken = islice(keys, skip, None if limit is None else skip + limit)
+        names = tuple(key.decode("latin-1") for key in taken)
+
+    @contextmanager
+    def read(name: str) -> Iterator[IO[bytes]]:
+        with environment.begin() as reading:
+            data = reading.get(name.encode("latin-1"))
+        yield BytesIO(data)
+
+    return Source(str(path), names, read)
