@@ -37,6 +37,10 @@ _CORE = {
     "Recipe": "training.recipe",
     "ClassifierRecipe": "training.recipe",
     "train": "training.loop",
+    "Shuffled": "core.sampling",
+    "ClassBalanced": "core.sampling",
+    "EffectiveNumber": "core.sampling",
+    "long_tail_indices": "core.long_tail",
     "load": "checkpoints",
     "convert": "checkpoints",
     "discover": "evaluation",
@@ -48,6 +52,7 @@ _CORE = {
     "compare": "evaluation",
     "difference": "evaluation",
     "traverse": "reporting.traversal",
+    "inspect_data": "reporting.data_sheet",
     "report": "reporting.html",
 }
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from orthogen.cli import discover, traverse
+from orthogen.cli import data, discover, traverse
 
 __all__ = ["main"]
 
@@ -161,6 +161,9 @@ def _parser() -> _Parser:
         "--despite", nargs="+", default=(), metavar="FIELD", help="compare although these fields of the protocol differ"
     )
 
+    p = verb("data", "what is in a data set: counts, copies, labels, memory, and a picture of them")
+    data.add_arguments(p)
+
     p = verb("report", "one HTML file without outside resources; several runs stand side by side")
     p.add_argument("runs", nargs="+", metavar="RUN")
     own(p)
@@ -177,7 +180,7 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(verbs)}"
         raise ValueError(f"{first!r} is no verb; {hint}")
     arguments, rest = parser.parse_known_args(argv)
-    if arguments.verb not in ("train", "discover") and rest:
+    if arguments.verb not in ("train", "discover", "data") and rest:
         raise ValueError(f"{rest[0]!r} is no option of {arguments.verb} (orthogen {arguments.verb} --help lists them)")
     if arguments.verb == "train" and arguments.recipe is None:
         if not arguments.help:

@@ -10,7 +10,7 @@ __all__ = ["run"]
 
 
 def run(arguments: Namespace, rest: Sequence[str]) -> None:
-    """Do what the verb says; ``rest`` holds a recipe's or a method's own options, for ``train`` and ``discover``."""
+    """Do what the verb says; ``rest`` holds the own options of a recipe, method or data set, where the verb takes one."""
     if vars(arguments).get("own"):
         from orthogen.core import catalogue
 
@@ -25,6 +25,7 @@ def run(arguments: Namespace, rest: Sequence[str]) -> None:
         "traverse": _traverse,
         "discover": lambda given: _discover(given, rest),
         "convert": _convert,
+        "data": lambda given: _inspect(given, rest),
         "measure": _measure,
         "compare": _compare,
         "report": _report,
@@ -86,13 +87,14 @@ def _with(recipe: Any, extra: Sequence[str]) -> Any:
 
 def _train(given: Namespace, rest: Sequence[str]) -> None:
     from orthogen import recipes
+    from orthogen.cli.data import named_data
     from orthogen.cli.overrides import override, switched
 
     usage = f"orthogen train {given.recipe}"
     chosen, rest = switched(recipes.switches(given.recipe), rest, usage)
     recipe = _with(recipes.build(given.recipe, **chosen), given.extra)
     if given.data is not None:
-        recipe = replace(recipe, data=_data(given.data, recipe.model.resolution))
+        recipe = replace(recipe, data=named_data(given.data, model=recipe.model.resolution))
     recipe = override(recipe, [*rest, *["--help"] * given.help], usage, recipes.switches(given.recipe))
     from orthogen.training.loop import train
     from orthogen.training.recipe import Recipe
@@ -142,27 +144,6 @@ def _traverse(given: Namespace) -> None:
     traverse(given)
 
 
-def _data(named: str | None, resolution: int | None) -> Any:
-    """A data set of the catalogue by name (``NAME:PATH`` where it lies in files), or a folder or archive of images."""
-    if named is None:
-        return None
-    from dataclasses import fields
-
-    from orthogen.core import catalogue
-    from orthogen.data.image_archive import ImageArchive
-    from orthogen.data.image_folder import ImageFolder
-
-    name, _, path = named.partition(":")
-    if name in {entry.name for entry in catalogue.entries("data")}:
-        kind = catalogue.find(name, "data").load()
-        known = {field.name for field in fields(kind)}
-        if path and "path" not in known:
-            raise ValueError(f"--data {named}: {name} is not read from files; give --data {name}")
-        settings = {"resolution": resolution} if resolution is not None and "resolution" in known else {}
-        return kind(path=path, **settings) if path else kind(**settings)
-    return (ImageArchive if Path(named).suffix == ".zip" else ImageFolder)(named, resolution=resolution)
-
-
 def _discover(given: Namespace, rest: Sequence[str]) -> None:
     from orthogen.cli.discover import discover
 
@@ -184,7 +165,14 @@ def _convert(given: Namespace) -> None:
         raise ValueError(f"{found.path} does not draw the same images as {given.source}; please report this")
 
 
+def _inspect(given: Namespace, rest: Sequence[str]) -> None:
+    from orthogen.cli.data import run
+
+    run(given, rest)
+
+
 def _measure(given: Namespace) -> None:
+    from orthogen.cli.data import named_data
     from orthogen.cli.source import generator_of, settings, shifted
     from orthogen.core import catalogue
     from orthogen.core.score import Score
@@ -211,7 +199,7 @@ def _measure(given: Namespace) -> None:
                 PenaltyValue(name, layers=tuple(given.layers or ())) if name in penalties else name
                 for name in given.metrics
             ],
-            data=_data(given.data, given.resolution),
+            data=None if given.data is None else named_data(given.data, given.resolution),
             directions=given.directions,
             extractor=extractor,
             n=given.n,

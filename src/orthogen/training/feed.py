@@ -10,6 +10,7 @@ from torch import Tensor
 from orthogen.core.images import to_float
 from orthogen.core.kinds import ImageSet
 from orthogen.core.rng import generator
+from orthogen.core.sampling import Sampling, Shuffled
 from orthogen.core.shapes import Int, Shaped
 from orthogen.training.distributed import Processes
 
@@ -58,21 +59,30 @@ class Feed:
         batch: images per step, over all processes.
         seed: of order and random choices.
         processes: those that share each batch.
+        sampling: which images an epoch shows, see `orthogen.core.sampling`; each once if None.
 
     Raises:
-        ValueError: there are no images.
+        ValueError: there are no images, or no labels where the sampling needs them.
     """
 
-    def __init__(self, images: ImageSet, batch: int, seed: int, processes: Processes) -> None:
+    def __init__(
+        self, images: ImageSet, batch: int, seed: int, processes: Processes, sampling: Sampling | None = None
+    ) -> None:
         if len(images) == 0:
             raise ValueError("the data set is empty; give one with at least one image")
+        self.sampling = Shuffled() if sampling is None else sampling
+        self._labels = images.labels(torch.arange(len(images))) if self.sampling.needs_labels else None
+        if self.sampling.needs_labels and self._labels is None:
+            raise ValueError(
+                f"{self.sampling} needs class labels, and the data has none; give labeled data, or Shuffled()"
+            )
         self.images, self.batch, self.seed, self.processes = images, batch, seed, processes
         self._order = lru_cache(maxsize=2)(self._permutation)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orthogen-feed")
         self._ahead: tuple[int, Future[Batch]] | None = None
 
     def _permutation(self, epoch: int) -> Int[Tensor, "n"]:
-        return torch.randperm(len(self.images), generator=generator(self.seed, "data", epoch))
+        return self.sampling.order(len(self.images), self._labels, rng=generator(self.seed, "data", epoch))
 
     def index(self, step: int) -> Int[Tensor, "batch"]:
         """Which images all processes together see at a step; a batch may end one epoch and begin the next."""

@@ -78,7 +78,7 @@ def train(
 
         run, start = processes.first(look)
         images = recipe.data.open()
-        feed = stack.enter_context(Feed(images, recipe.images_per_step, recipe.seed, processes))
+        feed = stack.enter_context(Feed(images, recipe.images_per_step, recipe.seed, processes, recipe.sampling))
         state = _begin(recipe, images, processes)
         if start is not None:
             restore(state, start)

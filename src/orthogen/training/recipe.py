@@ -11,6 +11,7 @@ from torch import nn
 from orthogen.core.choices import check_choices
 from orthogen.core.claim import Claim
 from orthogen.core.kinds import Augmentation, Data, Model, StepRule, WeightPenalty
+from orthogen.core.sampling import Sampling, Shuffled
 from orthogen.training.objective import Objective, Term
 from orthogen.training.schedule import linear_decay, milestones
 
@@ -79,6 +80,8 @@ class TrainingRecipe(ABC):
         ema: half-life of the weight average, in images; 0 for no average.
         ema_start: images after which the average begins to lag behind; it is the network itself until then.
         precision: of the networks; penalties are always float32.
+        sampling: which images an epoch shows: each once (`Shuffled`), or those of rare classes more often
+            (`ClassBalanced`, `EffectiveNumber`).
         seed: of initialization, data order, latents and probes.
         checkpoint_every: images between checkpoints; 0 for one at the end alone.
         sample_every: images between sample grids; 0 for one at the end alone.
@@ -97,6 +100,7 @@ class TrainingRecipe(ABC):
     ema: int = field(default=0, kw_only=True)
     ema_start: int = field(default=0, kw_only=True)
     precision: Literal["float32", "bfloat16"] = field(default="float32", kw_only=True)
+    sampling: Sampling = field(default_factory=Shuffled, kw_only=True)
     seed: int = field(default=0, kw_only=True)
     checkpoint_every: int = field(default=100_000, kw_only=True)
     sample_every: int = field(default=100_000, kw_only=True)
