@@ -8,7 +8,7 @@ from torch import Tensor
 
 from orthogen.core.shapes import Float, Int
 
-__all__ = ["OPERATIONS", "Operation", "brightness", "contrast", "cutout", "saturation", "translation"]
+__all__ = ["OPERATIONS", "Operation", "beside", "brightness", "contrast", "cutout", "saturation", "translation"]
 
 
 def brightness(images: Float[Tensor, "batch c h w"], u: Float[Tensor, "batch"]) -> Float[Tensor, "batch c h w"]:
@@ -79,6 +79,13 @@ def _half(side: int) -> int:
 
 
 # ---------------------------------------------------------------------------------------------- what is drawn
+def beside(images: Tensor, drawn: Tensor) -> Tensor:
+    """What was drawn, on the device of the images; numbers of a continuum in their precision."""
+    dtype = images.dtype if drawn.is_floating_point() else drawn.dtype
+    # towards a GPU a copy need not be waited for; away from it, numbers would be read before they are there
+    return drawn.to(images.device, dtype, non_blocking=images.is_cuda)
+
+
 def _uniform(images: Tensor, rng: torch.Generator) -> tuple[Tensor, ...]:
     return (torch.rand(len(images), generator=rng, device=rng.device),)
 

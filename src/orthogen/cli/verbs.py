@@ -10,7 +10,7 @@ __all__ = ["run"]
 
 
 def run(arguments: Namespace, rest: Sequence[str]) -> None:
-    """Do what the verb says; ``rest`` holds the own options of a recipe, method or data set, where the verb takes one."""
+    """Do what the verb says; ``rest`` holds the own options of a recipe, a method or a data set."""
     if vars(arguments).get("own"):
         from orthogen.core import catalogue
 

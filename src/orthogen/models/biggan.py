@@ -41,7 +41,8 @@ class BigGan(Model):
     through the linear layer, each other one beside the class embedding into the norms of a block. Thirds of the chunks
     (the earlier thirds larger where it must be) are the blocks ``coarse``, ``mid`` and ``fine`` of the latent: at 128
     pixels components 0-39, 40-79 and 80-119, as in the searches of the Hessian Penalty and OroJaR. The defaults are the
-    ImageNet model at 128 pixels of those searches; state dicts have the names of the BigGAN-PyTorch files.
+    ImageNet model at 128 pixels of those searches; state dicts have the names of the BigGAN-PyTorch files. The critics
+    of StudioGAN have classes x shared_dim parameters more, for a class embedding that nothing reads.
 
     Attributes:
         resolution: side of the images, in pixels.
