@@ -8,6 +8,8 @@
   norm (3 to 64 channels on 32 x 32; its images need no gradient).
 - The same in evaluation, where our kernels are kept, against the released pass; against our own that makes the kernels
   anew; and against one convolution with the composed kernel of 21 x 21, which is another map near borders.
+- `NearestOrthogonalGradient` in one step, on the six bases of EigenGAN at 256 px and on the first layer of the simple
+  GAN, against a thin SVD of each gradient that is written back, as released. What the rule logs is part of its time.
 
 Each figure is the median ratio of times, plain / ours, of several rounds.
 
@@ -23,11 +25,15 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from orthogen.core.latent import Normal
 from orthogen.core.linalg import sqrtm_psd
 from orthogen.layers.skew_conv import SkewOrthogonalConv2d
 from orthogen.layers.zca import ZcaNorm2d
+from orthogen.models.eigengan import EigenGan
+from orthogen.models.simple_gan import SimpleGan
+from orthogen.rules.nearest_orthogonal_gradient import NearestOrthogonalGradient
 
 RIDGE = 1e-2
 SKEW = (  # in, out, kernel, stride, side, batch, whether the input needs a gradient
@@ -113,19 +119,39 @@ def composed(layer: SkewOrthogonalConv2d) -> Callable[[Tensor], Tensor]:
     return lambda x: F.conv2d(F.pixel_unshuffle(x, layer.stride), kernel, layer.bias, padding=reach)
 
 
+def plain_nog(weights: Sequence[nn.Parameter]) -> None:
+    """The released step: singular values of 1, no look at what is not finite."""
+    for weight in weights:
+        U, _, Vh = torch.linalg.svd(weight.grad.flatten(1), full_matrices=False)
+        weight.grad = (U @ Vh).view_as(weight)
+
+
 # ---------------------------------------------------------------------------------------------- timing
-def seconds(run: Callable[[], object]) -> float:
+def nothing() -> None:
+    pass
+
+
+def seconds(run: Callable[[], object], prepare: Callable[[], object] = nothing) -> float:
+    prepare()
     start = time.process_time()
     run()
     return time.process_time() - start
 
 
-def ratios(plain: Sequence[Callable[[], object]], ours: Callable[[], object], rounds: int) -> list[str]:
-    """Time of each of ``plain`` / time of ours, median and range over the rounds, after a warm-up."""
+def ratios(
+    plain: Sequence[Callable[[], object]],
+    ours: Callable[[], object],
+    rounds: int,
+    prepare: Callable[[], object] = nothing,
+) -> list[str]:
+    """Time of each of ``plain`` / time of ours, median and range over the rounds, after a warm-up.
+
+    ``prepare`` comes before each of them and does not count.
+    """
     found: list[list[float]] = [[] for _ in plain]
     for i in range(rounds + 1):
-        times = [seconds(run) for run in plain]
-        own = seconds(ours)
+        times = [seconds(run, prepare) for run in plain]
+        own = seconds(ours, prepare)
         if i:
             for column, other in zip(found, times, strict=True):
                 column.append(other / own)
@@ -203,6 +229,33 @@ def skew(rounds: int, quick: bool) -> None:
         print(f"  {label:19} {training:22} {'  '.join(f'{each:22}' for each in evaluation)}", flush=True)
 
 
+def nog(rounds: int, resolution: int) -> None:
+    print("nearest orthogonal gradient in one step: thin SVD / ours")
+    eigengan, simple = EigenGan(resolution=resolution), SimpleGan(Normal(30), channels=3, resolution=128)
+    for label, model, names in (
+        (f"EigenGAN, {resolution} px", eigengan, eigengan.subspaces),
+        ("simple GAN, 30 x 16384", simple, (simple.first_weight,)),
+    ):
+        generator = model.build()["generator"]
+        weights = [generator.get_parameter(name) for name in names]
+        gradients = [torch.randn_like(weight) for weight in weights]
+        optimizer = torch.optim.Adam(weights)
+        rule = NearestOrthogonalGradient(names).bind(generator)
+
+        def fresh(weights: list[nn.Parameter] = weights, gradients: list[Tensor] = gradients) -> None:
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient.clone()
+
+        fresh()
+        plain_nog(weights)
+        expected = [weight.grad for weight in weights]
+        fresh()
+        rule.before(optimizer)
+        apart = max((weight.grad - exact).abs().max().item() for weight, exact in zip(weights, expected, strict=True))
+        (found,) = ratios([partial(plain_nog, weights)], partial(rule.before, optimizer), rounds, fresh)
+        print(f"  {label:24} {found:22} largest difference {apart:.1e}", flush=True)
+
+
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -216,6 +269,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {args.threads} threads, median of {rounds} rounds")
     zca(rounds, 8 if args.quick else 128)
     skew(rounds, args.quick)
+    nog(rounds, 32 if args.quick else 256)
 
 
 if __name__ == "__main__":

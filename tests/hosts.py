@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import orthogen as og
+from orthogen.layers.batch_norm import ConditionalBatchNorm2d
 
 
 class ConditionalNorm(nn.Module):
@@ -26,6 +27,16 @@ class Conditional(nn.Module):
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         return self.last(torch.tanh(self.norm(self.first(z), label)))
+
+
+class ConditionalMaps(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 24), nn.Conv2d(6, 1, 1)
+        self.norm = ConditionalBatchNorm2d(nn.Embedding(3, 6), nn.Embedding(3, 6), 6)
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.norm(self.first(z).view(-1, 6, 2, 2), label)))
 
 
 class Attention(nn.Module):
@@ -133,6 +144,9 @@ HOSTS = {
     "attention": Host(Attention, ("attention", "output")),
     "two latents": Host(TwoLatents, ("b", "output"), call=lambda m, z: m((z[:, :1], z[:, 1:]))),
 }
+
+# for what is about conditional norms of this library
+CONDITIONAL_MAPS = Host(ConditionalMaps, ("norm", "output"), call=lambda m, z, label: m(z, label), labelled=True)
 
 
 def painted(host: Host) -> Host:

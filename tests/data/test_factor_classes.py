@@ -19,6 +19,18 @@ def test_labels_are_the_factors_values_and_images_those_of_the_set():
     assert images.class_counts().tolist() == [48_000] * 10
 
 
+def test_parts_share_nothing_and_make_the_whole():
+    source = og.Sprites(resolution=16)
+    train, test = (FactorClasses(source, "shape", part=part).open() for part in ("train", "test"))
+    assert (len(train), len(test)) == (737_280 - 2_000, 2_000)
+    assert torch.isin(train._rows, test._rows).sum() == 0
+    assert torch.cat([train._rows, test._rows]).sort().values.equal(torch.arange(737_280))
+    assert abs(test.class_counts() / 2_000 - 1 / 3).max() < 0.05
+    whole, index = source.open(), torch.arange(5)
+    assert torch.equal(test.images(index), whole.images(test._rows[:5]))
+    assert torch.equal(test.labels(index), whole.factors(test._rows[:5])[:, 0])
+
+
 def test_a_name_stands_for_the_set_with_its_defaults():
     assert len(FactorClasses("Sprites", "shape").open().classes) == 3
 

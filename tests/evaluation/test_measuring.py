@@ -88,6 +88,17 @@ def test_metrics_by_name_class_and_value():
     assert len({score.value for score in scores}) == 2
 
 
+def test_a_protocol_with_a_name():
+    model = og.EigenGan(resolution=8, n_basis=2, noise_dim=4, base_channels=4, max_channels=4)
+    generator = model.adapt(model.build()["generator"])
+    found, same = measure(generator, ["Activeness.eigengan", og.Activeness.eigengan()], quiet=True)
+    assert found == same
+    with pytest.raises(ValueError, match="Mig has no protocol 'eigengan'; it has none by name"):
+        measure(generator, ["Mig.eigengan"], quiet=True)
+    with pytest.raises(ValueError, match=r"PathLengthScore has no protocol 'x'; it has .*eigengan"):
+        measure(generator, ["PathLengthScore.x"], quiet=True)
+
+
 def test_settings_of_a_file_are_nothing_to_a_generator_in_memory():
     G = og.adapt(nn.Sequential(nn.Linear(3, 12), nn.Unflatten(1, (3, 2, 2))), og.Normal(3))
     with pytest.raises(ValueError, match=r"settings=\{'truncation': 0.5\} are for files; load the generator with them"):

@@ -118,3 +118,24 @@ def test_every_block_has_its_own_span():
     assert diagonal.value == pytest.approx(1.5**2 / 2, rel=1e-5)
     given = Activeness(samples=5, span=(-2.0, 2.0))(G)
     assert given.parts["activeness"] == pytest.approx([2.0, 2.0], rel=1e-5)
+
+
+def test_held_blocks_are_no_components():
+    """x = noise * layer: of noise times 3, of mean square 9, the layer's activeness is 4 * 9 over two pixels."""
+    latent = og.Blocks(noise=og.Normal(2), layer0=og.Normal(2))
+    G = og.adapt(nn.Identity(), latent, call=lambda m, z: (z[:, :2] * z[:, 2:])[:, None, None])
+    score = Activeness(samples=20_000, held={"noise": 3.0})(G, rng=torch.Generator().manual_seed(0))
+    assert score.parts["directions"] == ["layer0, dim 0", "layer0, dim 1"]
+    assert score.parts["activeness"] == pytest.approx([18.0, 18.0], rel=0.05)
+    assert score.protocol["held"] == {"noise": 3.0}
+
+
+def test_eigengans_layers_by_name():
+    model = og.EigenGan(resolution=8, n_basis=3, noise_dim=4, base_channels=2, max_channels=4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        G = model.adapt(model.build()["generator"])
+    G.module.blocks[0].projection.L.data[1] = 0
+    score = Activeness.eigengan()(G)
+    assert score.parts["directions"] == ["layer0, dim 0", "layer0, dim 1", "layer0, dim 2"]
+    assert [a > 0 for a in score.parts["activeness"]] == [True, False, True]

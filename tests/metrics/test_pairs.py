@@ -140,6 +140,20 @@ def test_the_prior_may_be_given(rng):
     assert seen.mean().item() == pytest.approx(-1, abs=0.1)
 
 
+def test_a_held_block_is_the_same_in_a_pair_and_no_class(rng):
+    latent = og.Blocks(noise=og.Normal(3), layer0=og.Normal(2), layer1=og.Normal(2))
+    G = og.adapt(nn.Identity(), latent, call=lambda m, z: (z / 4)[:, None, None])
+    drawn = Pairs.draw(G, 3000, prior=(-4.0, 4.0), held={"noise": 0.5}, rng=rng)
+    first, second = ((x.double() / 127.5 - 1)[:, 0, 0] * 4 for x in (drawn.first, drawn.second))
+    assert drawn.classes == 4
+    assert torch.equal(first[:, :3], second[:, :3])
+    assert first[:, :3].std().item() == pytest.approx(0.5, rel=0.05)
+    assert first[:, 3:].std().item() == pytest.approx(8 / 12**0.5, rel=0.05)
+    torch.testing.assert_close((first - second)[:, 3:], drawn.change, rtol=0, atol=2.2 * 4 / 127.5)
+    with pytest.raises(ValueError, match="held names the block 'epsilon', and the latent has only noise, layer0, laye"):
+        Pairs.draw(G, 4, held={"epsilon": 1.0})
+
+
 def test_what_cannot_be_drawn(unchecked):
     G = blocks()
     with pytest.raises(ValueError, match="directions are 3 wide, the latent is 4 wide; fit directions"):

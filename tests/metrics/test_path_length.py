@@ -195,6 +195,21 @@ def test_eigengans_protocol():
     assert not torch.equal(a[:, 50:], b[:, 50:])
 
 
+def test_eigengans_protocol_without_its_errors():
+    protocol = PathLengthScore.layered("weights")
+    assert (protocol.samples, protocol.sampling, protocol.distance) == (10_000, "full", "lpips")
+    assert (protocol.weights, protocol.percentiles, protocol.step) == ("weights", (1.0, 99.0), 1e-2)
+    G, seen = host(og.Blocks(epsilon=og.Normal(50), z=og.Normal(400)))
+    replace(protocol, samples=64, distance="pixels")(G)
+    a, b = pairs(seen, 64)
+    assert torch.equal(a[:, :50], b[:, :50])
+    assert a[:, :50].std().item() == pytest.approx(0.7, rel=0.05)
+    for ends in (a, b):
+        torch.testing.assert_close(ends[:, 50:].norm(dim=1), torch.full((64,), 20.0), rtol=0.15, atol=0)  # sqrt(400)
+    angle = torch.nn.functional.cosine_similarity(a[:, 50:].double(), b[:, 50:].double()).acos() / 1e-2
+    torch.testing.assert_close(angle, torch.full((64,), torch.pi / 2, dtype=torch.float64), rtol=0.15, atol=0)
+
+
 def test_images_are_enlarged_as_in_tensorflow_1():
     image = torch.randn(2, 3, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = resized(image, 16, enlarge=True)
@@ -229,7 +244,9 @@ def test_mistakes(unchecked):
         PathLengthScore(distance="vgg")
     with pytest.raises(ValueError, match="the 4 coordinates that move are no such rows"):
         PathLengthScore(samples=2, rows=3)(G)
-    with pytest.raises(ValueError, match="holds the block 'noise' was asked for, and the latent has no blocks"):
+    with pytest.raises(
+        ValueError, match="held names the block 'noise', and the latent has no blocks; name one of its blocks, or none"
+    ):
         PathLengthScore(samples=2, held={"noise": 1.0})(G)
     with pytest.raises(ValueError, match=r"the distance gives .* for 2 pairs"):
         PathLengthScore(samples=2, distance=lambda a, b: a - b)(G)

@@ -93,6 +93,28 @@ def test_the_prior_of_a_released_protocol():
     assert min(wide.parts["change"]) > 1.5 * max(own.parts["change"])
 
 
+def test_eigengans_protocol():
+    metric = VariationScore.eigengan()
+    assert (metric.pairs, metric.prior, metric.held) == (10_000, (-4.0, 4.0), {"epsilon": 0.7})
+    assert (metric.step, metric.jpeg_quality, metric.readout) == (None, None, "both")
+    model = og.EigenGan(resolution=16, n_basis=3, noise_dim=6, base_channels=4, max_channels=8)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        G = model.adapt(model.build()["generator"])
+    few = dataclasses.replace(metric, pairs=200, epochs=1, train_share=0.5, predictors=1, readout="cosine")
+    score = few(G, rng=seed())
+    assert score.parts["directions"] == [f"layer{i}, dim {j}" for i in range(2) for j in range(3)]
+    assert score.protocol["classes"] == 6
+    assert score.protocol["held"] == {"epsilon": 0.7}
+    assert score.protocol["prior"] == ["Uniform", -4.0, 4.0]
+
+
+def test_the_simple_gans_protocol():
+    metric = VariationScore.simple_gan()
+    assert (metric.pairs, metric.prior, metric.held, metric.step) == (10_000, (-2.0, 2.0), {}, None)
+    assert (metric.train_share, metric.lr, metric.epochs, metric.input) == (0.1, 0.01, 200, "difference")
+
+
 def test_the_length_of_a_direction_does_not_matter():
     metric, basis = dataclasses.replace(QUICK, epochs=2), torch.eye(4)[:2]
     found = [metric(quadrants(), og.Directions(scale * basis), rng=seed()) for scale in (1.0, 8.0)]

@@ -9,6 +9,8 @@ from orthogen.rules._rate import optimal_rate
 from rules.small_nets import OPTIMIZERS, layer
 from vectors import vectors
 
+DECADES = ("share/0.1", "share/0.01", "share/0.001", "share/0.0001", "share/0")
+
 
 def eta(w, l):  # noqa: E741
     w, l = (x.double().numpy().ravel() for x in (w, l))  # noqa: E741
@@ -159,7 +161,19 @@ def test_several_layers_have_a_rate_each(rng):
     optimizer.step()
     log |= rule.after(optimizer)
     rates = {"rate/0.weight": pytest.approx(1 / 6), "rate/1.weight": 1.0}  # the third has no gradient
-    assert log == {"rate": pytest.approx(7 / 12), **rates, "at_base": 0.5}
+    assert log == {"rate": pytest.approx(7 / 12), **rates, "at_base": 0.5, **dict.fromkeys(DECADES, 0), DECADES[0]: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("used", "name"), [(0.5, 0), (0.1001, 0), (0.0999, 1), (2e-3, 2), (2e-4, 3), (2e-5, 4), (1e-20, 4)]
+)
+def test_the_share_of_each_decade_is_logged(used, name):
+    net = layer(torch.ones(2, 3), torch.ones(2, 3) / 3)  # l = w / 3: eta* = 1
+    optimizer = torch.optim.SGD(net.parameters(), lr=1 / used)
+    rule = olr(net, optimizer)
+    optimizer.step()
+    logged = {key: float(value) for key, value in rule.log.items() if key in (*DECADES, "at_base")}
+    assert logged == {"at_base": 0.0, **dict.fromkeys(DECADES, 0.0), DECADES[name]: 1.0}
 
 
 def test_a_rate_of_zero_goes_nowhere():
@@ -170,7 +184,7 @@ def test_a_rate_of_zero_goes_nowhere():
         rule = olr(net, optimizer, on=on)
         optimizer.step()
         assert torch.equal(net.weight, w)
-        assert rule.log == {"rate": 0.0, "at_base": 1.0}
+        assert rule.log == {"rate": 0.0, "at_base": 1.0, **dict.fromkeys(DECADES, 0.0)}
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

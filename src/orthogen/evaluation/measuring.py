@@ -41,13 +41,19 @@ KINDS = (LatentMetric, CodeMetric, ImageMetric)
 
 
 def _metric(given: Given) -> Metric:
-    """A metric by name, class or value; a penalty stands for its value."""
+    """A metric by name, class or value; a penalty stands for its value. ``NAME.protocol`` is a protocol with a name."""
     found: Any = given
     if isinstance(found, str):
+        name, _, protocol = found.partition(".")
         try:
-            found = catalogue.find(found, "metrics", "regularizers").load()
+            found = catalogue.find(name, "metrics", "regularizers").load()
         except KeyError:
             raise ValueError(f"no metric is called {given!r}; there are {_names()}, or name a penalty") from None
+        if protocol:
+            known = [key for key, value in vars(found).items() if isinstance(value, classmethod)]
+            if protocol not in known:
+                raise ValueError(f"{name} has no protocol {protocol!r}; it has {', '.join(known) or 'none by name'}")
+            found = getattr(found, protocol)()
     if isinstance(found, type):
         found = found()
     if isinstance(found, LatentPenalty):

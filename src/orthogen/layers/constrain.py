@@ -8,11 +8,24 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from orthogen.core.chosen import chosen
+from orthogen.core.linalg import polar_factor
 from orthogen.layers.skew_conv import SkewOrthogonalConv2d
 
 __all__ = ["Constraint", "constrain"]
 
-Constraint = Literal["skew", "orthogonal", "spectral"]
+Constraint = Literal["skew", "polar", "orthogonal", "spectral"]
+
+
+class _Polar(nn.Module):
+    """The polar factor of what is learned, a weight of any shape as the matrix of its first dimension by the rest."""
+
+    def forward(self, learned: Tensor) -> Tensor:
+        """The nearest weight with orthonormal rows; what is not finite stays so, for the training loop to find."""
+        return polar_factor(learned.flatten(1), nonfinite="keep").view_as(learned)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """A weight is learned from where it is."""
+        return weight
 
 
 class _Rows(nn.Module):
@@ -28,7 +41,11 @@ class _Rows(nn.Module):
         self.matrix = kept.weight[0]
 
     def forward(self, learned: Tensor) -> Tensor:
-        found: Tensor = self.matrix(learned.flatten(1))
+        X = learned.flatten(1)
+        # torch rounds the diagonal, which is +-1, towards 0: the least weight decay would make the whole weight 0
+        diagonal = X.detach().diagonal()
+        X = torch.diagonal_scatter(X, torch.where(diagonal < 0, -1, 1).to(X))
+        found: Tensor = self.matrix(X)
         return found.view_as(learned)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
@@ -42,10 +59,13 @@ def constrain(module: nn.Module, layers: Sequence[str] = (), how: Constraint = "
     ==============  ================================================================================================
     ``skew``        the convolution becomes a `SkewOrthogonalConv2d` of the same channels, kernel size and stride, with
                     the same bias and a new weight: the map itself is orthogonal (OW)
-    ``orthogonal``  the rows of the weight, or its columns where there are fewer, become orthonormal, by
-                    ``torch.nn.utils.parametrizations.orthogonal`` (of the weight as a matrix)
+    ``polar``       the rows of the weight, or its columns where there are fewer, become orthonormal: it is the polar
+                    factor of what is learned, the nearest such matrix, and starts where the weight was if that had
+                    orthonormal rows. Takes no more memory than the weight, and any optimizer and step rule
+    ``orthogonal``  the same by ``torch.nn.utils.parametrizations.orthogonal`` (of the weight as a matrix), which keeps
+                    a square matrix of the longer side, so that sides of thousands are too long
     ``spectral``    the weight is divided by its largest singular value, by
-                    ``torch.nn.utils.parametrizations.spectral_norm`` (SN)
+                    ``torch.nn.utils.parametrizations.spectral_norm`` (SN; of the weight as a matrix)
     ==============  ================================================================================================
 
     Args:
@@ -82,10 +102,12 @@ def constrain(module: nn.Module, layers: Sequence[str] = (), how: Constraint = "
     for _, holder, attribute in found:
         if how == "skew":
             module = _replaced(module, holder)
+        elif how == "polar":
+            parametrize.register_parametrization(holder, attribute, _Polar(), unsafe=True)  # which is not tried out
         elif how == "orthogonal":
             parametrize.register_parametrization(holder, attribute, _Rows(getattr(holder, attribute)))
         else:
-            parametrizations.spectral_norm(holder, attribute)
+            parametrizations.spectral_norm(holder, attribute, dim=0)  # torch turns transposed convolutions around
     return module
 
 

@@ -2,7 +2,9 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from orthogen.core.shapes import Float
 __all__ = [
     "check_span",
     "directions_of",
+    "held_columns",
     "latents",
     "points_along",
     "points_by_block",
@@ -29,18 +32,21 @@ __all__ = [
 ]
 
 Span = tuple[float, float]
+Held = Mapping[str, float]  # blocks of a latent that no direction moves, with a factor on their own draws
+NOTHING: Held = MappingProxyType({})
 
 
 # ---------------------------------------------------------------------------------------------- directions
-def directions_of(who: str, generator: Generator, directions: Directions | None) -> Directions:
-    """The directions to measure along: those given, or the latent's own coordinates.
+def directions_of(who: str, generator: Generator, directions: Directions | None, held: Held = NOTHING) -> Directions:
+    """The directions to measure along: those given, or the latent's own coordinates but those of blocks that are held.
 
     Raises:
-        ValueError: they are of another width than the latent, there is none, or one has no length.
+        ValueError: they are of another width than the latent, there is none, one has no length, or the latent has no
+            such block.
     """
     dim = generator.latent.dim
     if directions is None:
-        return Directions.coordinates(dim)
+        return _moving(generator.latent, held) if held else Directions.coordinates(dim)
     if directions.basis.shape[1] != dim:
         raise ValueError(
             f"{who}: the directions are {directions.basis.shape[1]} wide, the latent is {dim} wide; "
@@ -53,6 +59,40 @@ def directions_of(who: str, generator: Generator, directions: Directions | None)
     if len(bad):
         raise ValueError(f"{who}: direction {directions.names[int(bad[0])]!r} is zero or not finite; leave it out")
     return directions
+
+
+def held_columns(latent: Latent, held: Held) -> dict[str, slice]:
+    """The columns of the blocks that do not move.
+
+    Raises:
+        ValueError: the latent has no such block.
+    """
+    slices = latent.slices if isinstance(latent, Blocks) else {}
+    if unknown := [name for name in held if name not in slices]:
+        raise ValueError(
+            f"held names the block {unknown[0]!r}, and the latent has "
+            f"{'only ' + ', '.join(slices) if slices else 'no blocks'}; name one of its blocks, or none"
+        )
+    return {name: slices[name] for name in held}
+
+
+def _moving(latent: Latent, held: Held) -> Directions:
+    """The coordinates of the blocks that are not held, as ``block, dim i``.
+
+    Example:
+        >>> from orthogen.core.latent import Normal
+        >>> _moving(Blocks(a=Normal(1), b=Normal(2)), {"a": 1.0}).names
+        ('b, dim 0', 'b, dim 1')
+    """
+    still = held_columns(latent, held)
+    assert isinstance(latent, Blocks)  # or nothing could be held
+    rows = {
+        f"{name}, dim {i}": columns.start + i
+        for name, columns in latent.slices.items()
+        if name not in still
+        for i in range(columns.stop - columns.start)
+    }
+    return Directions(torch.eye(latent.dim)[list(rows.values())], names=tuple(rows))
 
 
 def unit(directions: Directions) -> Directions:
@@ -73,10 +113,20 @@ def precision(generator: Generator) -> torch.dtype:
 
 
 def latents(
-    generator: Generator, n: int, rng: torch.Generator | None, latent: Latent | None = None
+    generator: Generator,
+    n: int,
+    rng: torch.Generator | None,
+    latent: Latent | None = None,
+    held: Held = NOTHING,
 ) -> Float[Tensor, "{n} dim"]:
-    """Fresh latents (of another distribution than the generator's own, where one is given) that the generator takes."""
+    """Fresh latents (of another distribution than the generator's own, where one is given) that the generator takes.
+
+    Blocks that are held come from their own distribution, times their factor.
+    """
     z = (generator.latent if latent is None else latent).sample(n, rng=rng)
+    for name, columns in held_columns(generator.latent, held).items():
+        own = z if latent is None else generator.latent.sample(n, rng=rng)
+        z[:, columns] = held[name] * own[:, columns]
     return z.to(generator.device, torch.promote_types(z.dtype, precision(generator)))
 
 

@@ -16,7 +16,7 @@ from orthogen.core.rng import private
 from orthogen.core.shapes import Float, Int, UInt8
 from orthogen.core.untouched import evaluating, seeded
 from orthogen.metrics import _pair_files as files
-from orthogen.metrics._moves import directions_of, latents, try_out, unit
+from orthogen.metrics._moves import NOTHING, Held, directions_of, latents, try_out, unit
 
 __all__ = ["Pairs", "moved"]
 
@@ -113,6 +113,7 @@ class Pairs:
         *,
         step: float | None = None,
         prior: tuple[float, float] | None = None,
+        held: Held = NOTHING,
         rng: torch.Generator | None = None,
     ) -> "Pairs":
         """Pairs that differ along one direction each, drawn uniformly.
@@ -125,15 +126,16 @@ class Pairs:
             directions: brought to length 1; the latent's own coordinates if None.
             step: how far to move along the direction; None takes its component from another draw of the latent.
             prior: latents are of U[low, high], whatever the generator's own are; of its own if None.
+            held: blocks of the latent that are none of the coordinates, drawn from their own prior, times a factor.
             rng: draws latents, directions and the seed of the generator's noise.
 
         Raises:
-            ValueError: fewer than two directions, or of another width than the latent or of length 0; images that are
-                not (n, c, h, w) or not finite; or a generator that takes conditions.
+            ValueError: fewer than two directions, or of another width than the latent or of length 0; no such block;
+                images that are not (n, c, h, w) or not finite; or a generator that takes conditions.
             TypeError: a generator in half precision.
         """
         rng = private() if rng is None else rng
-        device, basis = generator.device, unit(directions_of("Pairs", generator, directions)).basis
+        device, basis = generator.device, unit(directions_of("Pairs", generator, directions, held)).basis
         if len(basis) < 2:
             raise ValueError("Pairs: one direction was given; a class is one of two directions or more")
         latent = None if prior is None else Uniform(generator.latent.dim, *prior)
@@ -142,7 +144,7 @@ class Pairs:
         with evaluating(generator.module):
             for start in track(range(0, n, DRAWN), "drawing pairs"):
                 size = min(DRAWN, n - start)
-                z, other = (latents(generator, size, rng, latent) for _ in range(2))
+                z, other = (latents(generator, size, rng, latent, held) for _ in range(2))
                 which = torch.randint(len(basis), (size,), generator=rng, device=rng.device).to(device)
                 after, change = moved(z, other, which, basis.to(z), step)
                 if start == 0:

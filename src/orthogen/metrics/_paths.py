@@ -1,15 +1,15 @@
 """Pairs of latents and ways between them, and which of the distances found there are kept."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from orthogen.core.latent import Blocks, Latent
+from orthogen.core.latent import Latent
 from orthogen.core.shapes import Float
+from orthogen.metrics._moves import Held, held_columns
 
-__all__ = ["Prior", "Way", "between", "held_columns", "prior_draw", "trim"]
+__all__ = ["Prior", "Way", "between", "prior_draw", "trim"]
 
 Way = Literal["slerp", "unit slerp", "linear"]
 Prior = Literal["own", "normal", "unit"]
@@ -44,24 +44,7 @@ def between(
     return first * a + second * b
 
 
-def held_columns(latent: Latent, held: Mapping[str, float]) -> dict[str, slice]:
-    """The columns of the blocks that do not move.
-
-    Raises:
-        ValueError: the latent has no such block.
-    """
-    slices = latent.slices if isinstance(latent, Blocks) else {}
-    if unknown := [name for name in held if name not in slices]:
-        raise ValueError(
-            f"a path that holds the block {unknown[0]!r} was asked for, and the latent has "
-            f"{'only ' + ', '.join(slices) if slices else 'no blocks'}; name one of its blocks in held, or none"
-        )
-    return {name: slices[name] for name in held}
-
-
-def prior_draw(
-    latent: Latent, n: int, prior: Prior, held: Mapping[str, float], rng: torch.Generator
-) -> Float[Tensor, "n dim"]:
+def prior_draw(latent: Latent, n: int, prior: Prior, held: Held, rng: torch.Generator) -> Float[Tensor, "n dim"]:
     """``n`` latents of the prior; blocks that are held come from their own, times their factor."""
     own = z = latent.sample(n, rng=rng)
     if prior != "own":

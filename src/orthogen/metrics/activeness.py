@@ -1,6 +1,7 @@
 """Activeness: how much each latent component, or direction, changes the image."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -47,6 +48,7 @@ class Activeness(LatentMetric):
         span: lowest and highest value of the component; the latent's own span (-2, 2 for a normal one) if None. Blocks
             have a span each; a direction across several takes their mean, weighted by its squared components.
         batch: images per pass; few suit the caches of a CPU.
+        held: blocks of a `Blocks` latent that are none of the components, drawn from their own prior, times a factor.
 
     Raises:
         ValueError: fewer than two samples, a span that goes nowhere, directions that are zero or of another width than
@@ -70,6 +72,12 @@ class Activeness(LatentMetric):
     samples: int = 300
     span: tuple[float, float] | None = None
     batch: int = 32
+    held: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def eigengan(cls, noise: str = "epsilon") -> "Activeness":
+        """Of the coordinates of EigenGAN's layers alone: which layers and directions have stopped to matter."""
+        return cls(held={noise: 1.0})
 
     def __post_init__(self) -> None:
         if self.samples < 2 or self.batch < 1:
@@ -83,9 +91,9 @@ class Activeness(LatentMetric):
         self, generator: Generator, directions: Directions | None = None, *, rng: torch.Generator | None = None
     ) -> Score:
         """The activeness of every direction, on fresh latents."""
-        directions = unit(directions_of("Activeness", generator, directions))
+        directions = unit(directions_of("Activeness", generator, directions, self.held))
         rng = private() if rng is None else rng
-        z, f, found = latents(generator, self.samples, rng), probe(generator), []
+        z, f, found = latents(generator, self.samples, rng, held=self.held), probe(generator), []
         basis = directions.basis.to(z)
         points = points_along(generator.latent, basis, self.span, 3).tolist()
         with evaluating(generator.module):
@@ -107,6 +115,7 @@ class Activeness(LatentMetric):
                 "variance": "unbiased",
                 "lengths": "unit",
                 "space": directions.space,
+                **({"held": dict(self.held)} if self.held else {}),
             },
             parts={
                 "directions": list(directions.names),

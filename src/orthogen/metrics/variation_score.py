@@ -1,7 +1,8 @@
 """The VP score: can a small network tell from two images which latent coordinate changed?"""
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from orthogen.core.kinds import LatentMetric
 from orthogen.core.rng import private
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float, Int
+from orthogen.metrics._moves import directions_of
 from orthogen.metrics._pairs import Pairs
 from orthogen.metrics._predictor import Input
 from orthogen.metrics._training import APART, Precision, Run, Training, accuracy, split
@@ -77,6 +79,8 @@ class VariationScore(LatentMetric):
     Householder GAN, StyleGAN2  60 in W             not stated  not stated                           ``step=5``
     ==========================  =======  =========  ==========  ===============  ======  ==========  ============
 
+    `eigengan` and `simple_gan` are the protocols of the orthogonality papers' generators.
+
     Where it is stated they have 10,000 pairs, Adam, batches of 32, one predictor on an unseeded split and the ``best``
     readout. Their scripts draw latents of U[low, high] as in the table whatever the generator was trained on; here that
     is asked for by ``prior``, and the default is the generator's own.
@@ -107,6 +111,8 @@ class VariationScore(LatentMetric):
             draw of the latent.
         prior: draw latents of U[low, high], whatever the generator's own are; None takes its own.
         jpeg_quality: send the images through JPEG first, as the released files do; None leaves them as they are.
+        held: blocks of a `Blocks` latent that are none of the coordinates and the same in a pair, drawn from their own
+            prior, times a factor.
 
     Raises:
         ValueError: a field is out of range; too few pairs; pairs of a single class; images that are not finite;
@@ -143,6 +149,26 @@ class VariationScore(LatentMetric):
     step: float | None = None
     prior: tuple[float, float] | None = None
     jpeg_quality: int | None = None
+    held: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def eigengan(cls, noise: str = "epsilon") -> "VariationScore":
+        """EigenGAN's pairs in OrthoImproveCond: coordinates of U(-4, 4), the noise block times 0.7 and none of them.
+
+        The release writes JPEG files with red and blue exchanged, and names no predictor; here images stay as they are,
+        and the predictor is VP-GAN's for CelebA, read out in both ways.
+        """
+        return cls(readout="both", prior=(-4.0, 4.0), held={noise: 0.7})
+
+    @classmethod
+    def simple_gan(cls) -> "VariationScore":
+        """The simple GAN's pairs in OrthoImproveCond: all coordinates of U(-2, 2).
+
+        Which predictor its paper took is unknown; here it is VP-GAN's for CelebA, read out in both ways, on images as
+        they are. The released scripts turn the latent of one method's networks by SeFa first, and not of the others':
+        as a score of its own, that is `measure` along the directions that `SeFa` finds.
+        """
+        return cls(readout="both", prior=(-2.0, 2.0))
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -165,27 +191,28 @@ class VariationScore(LatentMetric):
     ) -> Score:
         """The score on fresh pairs."""
         rng = private() if rng is None else rng
-        drawn = Pairs.draw(generator, self.pairs, directions, step=self.step, prior=self.prior, rng=rng)
-        names = [str(i) for i in range(drawn.classes)] if directions is None else list(directions.names)
-        score = self._score(drawn, names, rng)
+        along = directions_of("VariationScore", generator, directions, self.held)
+        drawn = Pairs.draw(generator, self.pairs, along, step=self.step, prior=self.prior, held=self.held, rng=rng)
+        score = self._score(drawn, list(along.names), rng)
         latent = generator.latent
         about = {
-            "space": "z" if directions is None else directions.space,
+            "space": along.space,
             "change": "redrawn from the prior" if self.step is None else f"moved by {self.step:g}",
             "lengths": "unit",
             "prior": [type(latent).__name__, *latent.span] if self.prior is None else ["Uniform", *self.prior],
+            **({"held": dict(self.held)} if self.held else {}),
         }
         return replace(score, protocol={**score.protocol, **about})
 
     def of(self, pairs: Pairs, *, rng: torch.Generator | None = None) -> Score:
-        """The score of given pairs, on their device; ``pairs``, ``step`` and ``prior`` do not matter then."""
+        """The score of given pairs, on their device; ``pairs``, ``step``, ``prior`` and ``held`` do not matter then."""
         return self._score(pairs, [str(i) for i in range(pairs.classes)], private() if rng is None else rng)
 
     def _score(self, pairs: Pairs, names: list[str], rng: torch.Generator) -> Score:
         self._check(pairs)
         if self.jpeg_quality is not None:
             pairs = pairs.as_jpeg(self.jpeg_quality)
-        settings = {field.name: getattr(self, field.name) for field in fields(Training)}
+        settings = {each.name: getattr(self, each.name) for each in fields(Training)}
         training = Training(**(settings | ({"readout": "best"} if self.readout == "both" else {})))
         seeds = torch.randint(2**62, (self.predictors,), generator=rng, device=rng.device).tolist()
         runs, fell_back = training.runs(pairs, seeds)

@@ -1,14 +1,17 @@
 """EigenGAN: a generator with a linear subspace in each layer, whose coordinates are its directions."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
+from orthogen.core.choices import check_choices
 from orthogen.core.directions import Directions
 from orthogen.core.generator import adapt
 from orthogen.core.kinds import Model
 from orthogen.core.latent import Blocks
+from orthogen.layers.constrain import constrain
 from orthogen.models._eigengan import EigenCritic, EigenGenerator, layered
 
 __all__ = ["EigenGan"]
@@ -46,9 +49,12 @@ class EigenGan(Model):
         noise_dim: width of ``epsilon``.
         base_channels: of the maps at full size.
         max_channels: the most channels.
+        basis: "free" bases, as published, which are orthonormal at first and then learn as they will; or "orthogonal"
+            ones, which stay so: each is the polar factor of what is learned (`orthogen.layers.constrain`). The names of
+            the state dict are others then, and those of `subspaces` mean what is learned.
 
     Raises:
-        ValueError: the resolution is no 4·2^n, or a size is out of range.
+        ValueError: the resolution is no 4·2^n, a size is out of range, or there is no such kind of basis.
 
     Reference:
         Z. He, M. Kan, S. Shan, "EigenGAN: Layer-Wise Eigen-Learning for GANs", ICCV 2021; sizes are those of the
@@ -72,8 +78,10 @@ class EigenGan(Model):
     noise_dim: int = 512
     base_channels: int = 16
     max_channels: int = 512
+    basis: Literal["free", "orthogonal"] = "free"
 
     def __post_init__(self) -> None:
+        check_choices(self)
         n = self._layers
         if n < 1 or self.resolution != 4 * 2**n:
             raise ValueError(
@@ -123,10 +131,10 @@ class EigenGan(Model):
     def build(self) -> dict[str, nn.Module]:
         """``generator``: latents ``(batch, dim)`` to images; ``critic``: images to logits ``(batch, 1)``."""
         levels = self._levels
-        return {
-            "generator": EigenGenerator(self.noise_dim, self.n_basis, levels, self.channels),
-            "critic": EigenCritic(levels, self.channels),
-        }
+        generator = EigenGenerator(self.noise_dim, self.n_basis, levels, self.channels)
+        if self.basis == "orthogonal":
+            constrain(generator, self.subspaces, "polar")
+        return {"generator": generator, "critic": EigenCritic(levels, self.channels)}
 
     @staticmethod
     def directions(generator: nn.Module) -> Directions:

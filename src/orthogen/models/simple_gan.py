@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 
+from orthogen.core.choices import check_choices
 from orthogen.core.kinds import Model
 from orthogen.core.latent import Latent, Normal
 from orthogen.core.shapes import Float
 from orthogen.layers.block import Block
+from orthogen.layers.constrain import constrain
 from orthogen.layers.conv_encoder import ConvEncoder
 
 __all__ = ["SimpleGan"]
@@ -61,9 +64,12 @@ class SimpleGan(Model):
         critic_channels: channels after each stride-2 convolution instead of the table's.
         critic_hidden: width of the critic's hidden layer; 0 for none, None for that of its last convolution.
         critic_norm: whether the critic has instance norms.
+        first: the generator's first weight, whose rows are the directions that latents take in the maps of 4 pixels:
+            "free", as published; "orthogonal", the polar factor of what is learned; or "spectral", divided by its
+            largest singular value. See `orthogen.layers.constrain`; names of the state dict are others then.
 
     Raises:
-        ValueError: the resolution is no 4·2^n, or the channels do not fit it.
+        ValueError: the resolution is no 4·2^n, the channels do not fit it, or there is no such kind of weight.
 
     Reference:
         Y. Wei, Y. Shi, X. Liu, Z. Ji, Y. Gao, Z. Wu, W. Zuo, "Orthogonal Jacobian Regularization for Unsupervised
@@ -87,8 +93,10 @@ class SimpleGan(Model):
     critic_channels: tuple[int, ...] | None = None
     critic_hidden: int | None = None
     critic_norm: bool = True
+    first: Literal["free", "orthogonal", "spectral"] = "free"
 
     def __post_init__(self) -> None:
+        check_choices(self)
         n = self.resolution.bit_length() - 3
         if n < 1 or self.resolution != 4 * 2**n:
             raise ValueError(
@@ -136,11 +144,25 @@ class SimpleGan(Model):
         """
         return tuple(f"layers.{i}.layers.conv" for i in range(len(self._generator_levels) - 1))
 
+    @property
+    def first_weight(self) -> str:
+        """The name of the generator's first weight, for penalties and step rules on it.
+
+        Example:
+            >>> from orthogen import NearestOrthogonalGradient
+            >>> model = SimpleGan(first="orthogonal")
+            >>> list(NearestOrthogonalGradient((model.first_weight,)).bind(model.build()["generator"]).parameters)
+            ['layers.0.layers.conv.weight']
+        """
+        return "layers.0.layers.conv.weight"
+
     def build(self) -> dict[str, nn.Module]:
         """``generator``: latents ``(batch, dim)`` to images; ``critic``: images to logits ``(batch, 1)``."""
         levels = self._critic_levels
         hidden = levels[-1] if self.critic_hidden is None else self._scaled((self.critic_hidden,))[0]
         generator = SimpleGenerator(self.latent.dim, self._generator_levels, self.channels)
+        if self.first != "free":
+            constrain(generator, (self.first_weight,), "polar" if self.first == "orthogonal" else "spectral")
         critic = ConvEncoder(
             (self.channels, self.resolution, self.resolution),
             levels,

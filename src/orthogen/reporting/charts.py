@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from orthogen.reporting.conditioning import shown_keys
 from orthogen.reporting.figures import PALETTE, curves
 from orthogen.reporting.record import RunRecord
 
@@ -21,8 +22,12 @@ _HIDDEN = ("seconds", "step", "epoch")  # counters, not curves
 
 
 def charts(runs: Sequence[RunRecord]) -> dict[str, list[tuple[str, Markup]]]:
-    """Titles and SVG elements of what the runs logged, by section; what is in none of the known ones comes last."""
-    keys = dict.fromkeys(key for run in runs for key in run.log if key not in _HIDDEN)
+    """Titles and SVG elements of what the runs logged, by section; what is in none of the known ones comes last.
+
+    What is in the picture of conditioning is left out.
+    """
+    hidden = {*_HIDDEN, *shown_keys(runs)}
+    keys = dict.fromkeys(key for run in runs for key in run.log if key not in hidden)
     layered = [key for key in keys if key.startswith("penalty/") and key.count("/") > 1]
     found: dict[str, list[tuple[str, Markup]]] = {section: [] for section in (*_SECTIONS.values(), "More")}
     for key in keys:

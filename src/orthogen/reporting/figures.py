@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from orthogen.reporting.svg import INK, STYLE, element
 
-__all__ = ["PALETTE", "bars", "brief", "curves"]
+__all__ = ["PALETTE", "bars", "brief", "curves", "frame", "lines"]
 
 PALETTE = ("#3b76af", "#d9703c", "#3f9a6b", "#a7609c", "#b8952f", "#4aa3b8", "#8a8f98")
 _POINTS = 120  # of a line; more than that is averaged in bins, with a band from the lowest to the highest
@@ -64,7 +64,8 @@ def _log_axis(series: Sequence[np.ndarray]) -> bool:
     return bool(len(values) > 1 and values.min() > 0 and values.max() / values.min() > _DECADES)
 
 
-def _frame(axes: Axes, x_label: str) -> None:
+def frame(axes: Axes, x_label: str) -> None:
+    """Faint axes and lines across, as all charts have them."""
     axes.grid(axis="y", alpha=0.14)
     axes.set_axisbelow(True)
     axes.tick_params(axis="both", pad=3)
@@ -99,38 +100,49 @@ def curves(
     with rc_context(STYLE):
         figure = Figure(figsize=(4.6, 2.35), layout="constrained")
         figure.patch.set_alpha(0)
-        axes = figure.add_subplot(facecolor="none")
-        log = log and _log_axis([y for _, y in series.values()])
-        for i, (name, (x, y)) in enumerate(series.items()):
-            color = colors[i % len(colors)]
-            x, mean, low, high = _binned(np.asarray(x, float), np.asarray(y, float))
-            if log:
-                mean, low, high = (np.where(values > 0, values, np.nan) for values in (mean, low, high))
-            axes.plot(
-                x,
-                mean,
-                color=color,
-                linewidth=1.4,
-                label=name,
-                solid_joinstyle="round",
-                marker="o" if len(x) == 1 else "",
-            )
-            if low is not mean:
-                axes.fill_between(x, low, high, color=color, alpha=0.16, linewidth=0)
-        if log:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _power(v)))
-        else:
-            axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v)))
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v)))
-        axes.margins(x=0.01)
-        _frame(axes, x_label)
+        lines(figure.add_subplot(facecolor="none"), series, x_label=x_label, colors=colors, log=log)
         if legend and len(series) > 1:
             columns = max(1, min(len(series), 64 // (5 + max(map(len, series)))))
             figure.legend(loc="outside upper left", ncols=columns, handlelength=1.1, columnspacing=1.2)
         return element(figure, title)
+
+
+def lines(
+    axes: Axes,
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    x_label: str = "images",
+    colors: Sequence[str] = PALETTE,
+    log: bool = True,
+) -> None:
+    """The lines of `curves` on axes of a larger figure."""
+    log = log and _log_axis([y for _, y in series.values()])
+    for i, (name, (x, y)) in enumerate(series.items()):
+        color = colors[i % len(colors)]
+        x, mean, low, high = _binned(np.asarray(x, float), np.asarray(y, float))
+        if log:
+            mean, low, high = (np.where(values > 0, values, np.nan) for values in (mean, low, high))
+        axes.plot(
+            x,
+            mean,
+            color=color,
+            linewidth=1.4,
+            label=name,
+            solid_joinstyle="round",
+            marker="o" if len(x) == 1 else "",
+        )
+        if low is not mean:
+            axes.fill_between(x, low, high, color=color, alpha=0.16, linewidth=0)
+    if log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _power(v)))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v)))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v)))
+    axes.margins(x=0.01)
+    frame(axes, x_label)
 
 
 def bars(
@@ -159,7 +171,7 @@ def bars(
         axes.invert_yaxis()
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v)))
-        _frame(axes, "")
+        frame(axes, "")
         axes.grid(visible=False, axis="y")
         axes.grid(axis="x", alpha=0.14)
         axes.axvline(0, color=INK, linewidth=0.7, alpha=0.5)

@@ -13,6 +13,7 @@ from orthogen.core.directions import Directions
 from orthogen.core.files import write_atomically
 from orthogen.reporting.charts import charts
 from orthogen.reporting.columns import HISTORY, Column, column, score_rows, written_pictures
+from orthogen.reporting.conditioning import conditioning_picture
 from orthogen.reporting.figures import PALETTE
 from orthogen.reporting.leaderboard import views
 from orthogen.reporting.record import RunRecord, read_run
@@ -74,9 +75,9 @@ def report(
     """One HTML file about one run, or about several side by side. It loads nothing from outside itself.
 
     The page shows samples and how they came about, traversals in motion (drawn from the latest checkpoint, from the
-    same base latents in every run), leaderboards of methods that find directions, scores
-    with standard errors and protocol, losses and penalties, the settings with
-    their differences, and the environment. What a run lacks is left out, and the page says so.
+    same base latents in every run), leaderboards of methods that find directions, scores with standard errors and
+    protocol, the conditioning of layers that were watched, losses and penalties, the settings with their differences,
+    and the environment. What a run lacks is left out, and the page says so.
 
     Args:
         runs: a run folder, or several.
@@ -116,6 +117,7 @@ def report(
         runs=columns,
         leaderboards=views(records),
         scores=score_rows(records, columns),
+        conditioning=conditioning_picture(records),
         charts=charts(records),
         settings=compare([run.recipe for run in records]),
         about=compare([run.about for run in records]),

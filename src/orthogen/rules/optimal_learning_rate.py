@@ -1,6 +1,7 @@
 """Optimal learning rate: how far a layer goes along its gradient."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -24,6 +25,9 @@ CITATION = """\
 """
 
 
+EDGES = (0.1, 0.01, 0.001, 0.0001, 0.0)  # of the histogram's decades below lr
+
+
 @dataclass(frozen=True)
 class OptimalLearningRate(StepRule):
     """Gives a layer a learning rate of its own, of its weight w and gradient l, where that is below the scheduled one.
@@ -43,8 +47,9 @@ class OptimalLearningRate(StepRule):
     derived; ``on="update"`` takes what the optimizer applied, (W_old - W) / lr, momentum and all. The gradient is that
     of the whole batch, averaged over processes and clipped, and `NearestOrthogonalGradient` acts on it before.
 
-    It logs the ``rate`` used (the mean over layers, and ``rate/NAME`` of each where there are several) and ``at_base``,
-    the share of layers, and over time of steps, at lr.
+    It logs the ``rate`` used (the mean over layers, and ``rate/NAME`` of each where there are several); ``at_base``,
+    the share of layers at lr; and ``share/0.1``, ``share/0.01``, ... of those in the decade of used / lr that begins
+    there (``share/0``: all below 0.0001). So the log's means over an interval are the histogram of its steps.
 
     Attributes:
         layers: names, or patterns such as ``blocks.*.U``, of parameters or of layers with parameters in them; the first
@@ -111,7 +116,8 @@ class _Bound(BoundLayers):
     @torch.no_grad()
     def after(self, optimizer: torch.optim.Optimizer) -> dict[str, float | Tensor]:
         layers, self._old = self._old, []
-        rates, bases = {}, []
+        rates: dict[str, Tensor] = {}
+        shares: list[Tensor] = []
         for layer, old, share in layers:
             new = layer.parameter
             move = wide(new) - wide(old)
@@ -119,9 +125,22 @@ class _Bound(BoundLayers):
                 share = -optimal_rate(old, move)  # l = -move holds lr already
             own = (share > 0) & (share < 1)  # false where it is NaN
             new.copy_(torch.where(own, move.mul_(share).add_(old), wide(new)))
-            rates[layer.name] = torch.where(own, share, 1.0) * layer.rate
-            bases.append((~own).double())
+            shares.append(torch.where(own, share, 1.0))
+            rates[layer.name] = shares[-1] * layer.rate
         if not rates:
             return {}
         each = {f"rate/{name}": rate for name, rate in rates.items()} if len(rates) > 1 else {}
-        return {"rate": mean(list(rates.values())), **each, "at_base": mean(bases)}
+        return {"rate": mean(list(rates.values())), **each, **histogram(torch.stack(shares))}
+
+
+def histogram(shares: Tensor) -> dict[str, float | Tensor]:
+    """What part of the layers is at the scheduled rate, and in each decade below it.
+
+    Example:
+        >>> found = histogram(torch.tensor([1.0, 0.5, 0.2, 0.02]))
+        >>> {name: part.item() for name, part in found.items() if part}
+        {'at_base': 0.25, 'share/0.1': 0.5, 'share/0.01': 0.25}
+    """
+    below = [1.0, *EDGES]
+    parts = {f"share/{low:g}": (shares >= low) & (shares < high) for high, low in pairwise(below)}
+    return {name: part.double().mean() for name, part in {"at_base": shares == 1, **parts}.items()}
