@@ -35,7 +35,9 @@ def test_without_flip_and_without_padding(rng):
     x = places(8, 4)
     assert torch.equal(PadCrop(0, flip=False)(x, rng=rng), x)
     half = PadCrop(0)(x, rng=rng)
-    assert all(torch.equal(image, each) or torch.equal(image, each.flip(2)) for image, each in zip(half, x, strict=True))
+    assert all(
+        torch.equal(image, each) or torch.equal(image, each.flip(2)) for image, each in zip(half, x, strict=True)
+    )
 
 
 def test_draws_depend_on_the_stream_alone():

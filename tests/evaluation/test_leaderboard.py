@@ -9,8 +9,8 @@ from torch import nn
 
 import orthogen as og
 from orthogen.core.kinds import Discovery
-from orthogen.evaluation.boards import COLUMNS, boards, within_error_of_best
 from orthogen.core.score_file import merge, read
+from orthogen.evaluation.boards import COLUMNS, boards, within_error_of_best
 from orthogen.evaluation.fitting import Counter, fitted, within
 from orthogen.evaluation.leaderboard import leaderboard
 from orthogen.evaluation.standing import Standing

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 import orthogen as og
+from orthogen.core import score_file as files
 from orthogen.core.images import to_float
 from orthogen.core.kinds import FactorSet, LatentMetric
-from orthogen.core import score_file as files, measure, measure_codes
+from orthogen.evaluation import measure, measure_codes
 from orthogen.metrics.activeness import Activeness
 from orthogen.metrics.mig import Mig
 from orthogen.metrics.penalty_value import PenaltyValue
