@@ -144,6 +144,15 @@ def test_coordinates_of_a_block_are_its_directions(golden):
     assert torch.equal(rows, found.basis)
 
 
+def test_without_directions_its_own_are_traversed(tmp_path, golden):
+    generator = SMALL.adapt(released(golden)["generator"])
+    strip, _ = og.traverse(generator, to=tmp_path / "own", rows=6, samples=1, steps=3, contact=False)
+    found = SMALL.directions(generator.module)
+    same, _ = og.traverse(generator, found, to=tmp_path / "given", samples=1, steps=3, contact=False)
+    assert strip.read_bytes() == same.read_bytes()
+    assert og.adapt(generator.module, generator.latent).own is None
+
+
 def test_directions_traverse(tmp_path, golden):
     generator = SMALL.adapt(released(golden)["generator"])
     found = SMALL.directions(generator.module)

@@ -8,8 +8,8 @@ from torch import nn
 
 import orthogen as og
 from orthogen.core.score import Score
-from orthogen.evaluation.boards import boards, mark
 from orthogen.core.score_file import merge
+from orthogen.evaluation.boards import boards, mark
 from orthogen.reporting import html
 from orthogen.reporting.leaderboard import leaderboard_picture, views
 from orthogen.reporting.record import read_run

@@ -173,7 +173,9 @@ def test_a_classifier_is_had_back_and_is_no_generator(tmp_path: Path) -> None:
         og.load(run.newest.path, model=TinyClassifier())
     assert not (run.folder / "samples").exists()
     json.loads((run.folder / "run.json").read_text())
-    og.report(run.folder)
+    page = og.report(run.folder).read_text(encoding="utf-8")
+    assert "Test error" in page
+    assert "Traversals could not be drawn" not in page
 
 
 @pytest.mark.parametrize(

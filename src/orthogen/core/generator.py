@@ -43,6 +43,8 @@ class Generator:
         call: ``call(module, z, **conditions) -> images``; conditions have one row per sample.
         classes: how many class labels there are, 0, ..., classes - 1; 0 for a generator that takes none.
         condition: the keyword under which it takes them.
+        own: of its module, the `orthogen.Directions` that it was trained to have; None where these are the latent's
+            coordinates.
     """
 
     module: nn.Module
@@ -50,6 +52,7 @@ class Generator:
     call: Callable[..., Any] = _plain
     classes: int = 0
     condition: str = "label"
+    own: Callable[[nn.Module], Any] | None = None
 
     def __call__(self, z: Float[Tensor, "batch dim"], **conditions: Tensor) -> Float[Tensor, "batch ..."]:
         """Images for latents ``z``.

@@ -1,6 +1,6 @@
 """EigenGAN: a generator with a linear subspace in each layer, whose coordinates are its directions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -8,7 +8,7 @@ from torch import nn
 
 from orthogen.core.choices import check_choices
 from orthogen.core.directions import Directions
-from orthogen.core.generator import adapt
+from orthogen.core.generator import Generator, adapt
 from orthogen.core.kinds import Model
 from orthogen.core.latent import Blocks
 from orthogen.layers.constrain import constrain
@@ -135,6 +135,10 @@ class EigenGan(Model):
         if self.basis == "orthogonal":
             constrain(generator, self.subspaces, "polar")
         return {"generator": generator, "critic": EigenCritic(levels, self.channels)}
+
+    def adapt(self, generator: nn.Module) -> Generator:
+        """The `Generator` around a built (or loaded) network; its own directions are those of its subspaces."""
+        return replace(super().adapt(generator), own=self.directions)
 
     @staticmethod
     def directions(generator: nn.Module) -> Directions:

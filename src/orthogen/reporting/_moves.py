@@ -23,13 +23,13 @@ _DEVIATIONS = 2.0  # how far to go, where that is counted in standard deviations
 
 
 def basis_of(generator: Generator, directions: Directions | str | Path | None) -> Directions:
-    """The directions themselves, those of a file, or the latent's own coordinates for None.
+    """The directions themselves, those of a file, or, for None, the generator's own: mostly the latent's coordinates.
 
     Raises:
         ValueError: they are of another width than the generator's latent.
     """
     if directions is None:
-        return Directions.coordinates(generator.latent.dim)
+        return generator.own(generator.module) if generator.own else Directions.coordinates(generator.latent.dim)
     width = generator.latent.dim
     found = directions if isinstance(directions, Directions) else read_directions(directions, dim=width)
     if found.basis.shape[1] != width:

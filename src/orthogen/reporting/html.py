@@ -28,16 +28,20 @@ _BUDGET = 3_600_000  # bytes of all pictures together, before base64 adds a thir
 def _motion(
     runs: Sequence[RunRecord], columns: Sequence[Column], rows: int, seed: int, budget: int
 ) -> list[dict[str, Any]]:
-    """Traversals along the latent's coordinates, then along each directions file that a run holds.
+    """Traversals along the generators' own directions, mostly the latent's coordinates, then along those in files.
 
     A run whose checkpoint cannot be drawn from gets a note, and the pictures that `traverse` wrote before.
     """
     files = [{file.stem: file for file in sorted((run.path / "directions").glob("*.safetensors"))} for run in runs]
     names = ["coordinates", *dict.fromkeys(stem for each in files for stem in each)]
     drawn: dict[str, list[Strips | None]] = {name: [None] * len(runs) for name in names}
+    own = "the latent's coordinates"
     for i, run in enumerate(runs):
+        if run.draws_nothing:
+            continue
         try:
             generator = load(run.path)
+            own = "the generator's own directions" if generator.own else own
             drawn["coordinates"][i] = strips(generator, None, rows=rows, seed=seed, budget=budget)
             for stem, file in files[i].items():
                 directions = Directions.load(file)
@@ -50,7 +54,7 @@ def _motion(
             columns[i].pictures.extend(written_pictures(run.path))
     return [
         {
-            "name": "the latent's coordinates" if name == "coordinates" else name,
+            "name": own if name == "coordinates" else name,
             "rows": aligned(found),
             "heads": [each.heads if each else () for each in found],
         }

@@ -45,6 +45,11 @@ class RunRecord:
         return self.path.resolve().name
 
     @property
+    def draws_nothing(self) -> bool:
+        """Whether what it trained is no generator: there is nothing to traverse."""
+        return str(self.recipe.get("type", "")).endswith(":ClassifierRecipe")
+
+    @property
     def images(self) -> int | None:
         """Images shown so far, as far as the log tells."""
         last = [x[-1] for x, _ in self.log.values() if len(x)]
