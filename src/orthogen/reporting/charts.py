@@ -7,6 +7,7 @@ from markupsafe import Markup
 from orthogen.reporting.conditioning import shown_keys
 from orthogen.reporting.figures import PALETTE, curves
 from orthogen.reporting.record import RunRecord
+from orthogen.reporting.spectral import spectral_keys
 
 __all__ = ["charts"]
 
@@ -24,9 +25,9 @@ _HIDDEN = ("seconds", "step", "epoch")  # counters, not curves
 def charts(runs: Sequence[RunRecord]) -> dict[str, list[tuple[str, Markup]]]:
     """Titles and SVG elements of what the runs logged, by section; what is in none of the known ones comes last.
 
-    What is in the picture of conditioning is left out.
+    What is in the pictures of conditioning and of classes' norms is left out.
     """
-    hidden = {*_HIDDEN, *shown_keys(runs)}
+    hidden = {*_HIDDEN, *shown_keys(runs), *spectral_keys(runs)}
     keys = dict.fromkeys(key for run in runs for key in run.log if key not in hidden)
     layered = [key for key in keys if key.startswith("penalty/") and key.count("/") > 1]
     found: dict[str, list[tuple[str, Markup]]] = {section: [] for section in (*_SECTIONS.values(), "More")}

@@ -18,6 +18,7 @@ from orthogen.reporting.figures import PALETTE
 from orthogen.reporting.leaderboard import views
 from orthogen.reporting.record import RunRecord, read_run
 from orthogen.reporting.settings import compare
+from orthogen.reporting.spectral import explosion_pictures
 from orthogen.reporting.strips import GAP, SAMPLES, STEPS, Strips, aligned, strips
 
 __all__ = ["report"]
@@ -122,6 +123,7 @@ def report(
         leaderboards=views(records),
         scores=score_rows(records, columns),
         conditioning=conditioning_picture(records),
+        spectral=explosion_pictures(records),
         charts=charts(records),
         settings=compare([run.recipe for run in records]),
         about=compare([run.about for run in records]),

@@ -68,7 +68,7 @@ class Lesson(State):
     def seat(self, images: ImageSet) -> dict[str, Player]:
         """The classifier, with what its penalties learn."""
         recipe = self.recipe
-        rules = {name: rule.bind(self.classifier) for name, rule in recipe.rules.items()}
+        rules = {name: rule.with_data(images).bind(self.classifier) for name, rule in recipe.rules.items()}
         memories = dict(self.memories.items())
         return {"classifier": Player("classifier", self.classifier, memories, recipe.optimizer, recipe.clip, rules)}
 
