@@ -15,12 +15,15 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import torch
+from matplotlib import rc_context
 
 from orthogen import recipes
 from orthogen.core.kinds import Data, ImageSet
 from orthogen.core.score_file import read
 from orthogen.data.cifar import Cifar10
+from orthogen.reporting.figures import PALETTE, STYLE
 from orthogen.training.loop import train
 from orthogen.training.recipe import ClassifierRecipe
 
@@ -67,11 +70,59 @@ def recipe(norm: str, setting: str, seed: int, paths: tuple[str, str], images: i
     )
 
 
-def condition(folder: Path, key: str) -> tuple[float, float]:
-    """The median of what was logged over the second half of a run, and the last."""
+def logged(folder: Path, key: str) -> tuple[list[int], list[float]]:
+    """Images and values of a curve of a run."""
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    values = [line[f"stem/{key}"] for line in lines if f"stem/{key}" in line]
-    return statistics.median(values[len(values) // 2 :]), values[-1]
+    found = [(line["images"], line[f"stem/{key}"]) for line in lines if f"stem/{key}" in line]
+    return [images for images, _ in found], [value for _, value in found]
+
+
+def plateau(folder: Path, key: str) -> float:
+    """The median over the second half of a run."""
+    values = logged(folder, key)[1]
+    return statistics.median(values[len(values) // 2 :])
+
+
+def finished(out: Path, norm: str, setting: str) -> list[Path]:
+    """The runs of a row that are done."""
+    folders = sorted(out.glob(f"{norm}-{setting or 'plain'}-[0-9]*"))
+    return [folder for folder in folders if (folder / "scores.json").is_file()]
+
+
+def table(out: Path) -> None:
+    """Print what is done, a row for each stem."""
+    print("| stem | test error, % | seeds | l_1 / l_rank | (l_1 + eps) / eps | effective rank | weight norm |")
+    print("|---|---|---|---|---|---|---|")
+    for norm, setting in product(NORMS, SETTINGS):
+        done = finished(out, norm, setting)
+        if not done:
+            continue
+        errors = [100 * read(folder)[0].value for folder in done]
+        spread = f" ± {statistics.stdev(errors) / len(errors) ** 0.5:.2f}" if len(errors) > 1 else ""
+        keys = ("condition", "ridge_condition", "effective_rank", "weight_norm")
+        cells = [f"{statistics.median(plateau(folder, key) for folder in done):.3g}" for key in keys]
+        name = " + ".join(filter(None, (norm, setting.replace("+", " + "))))
+        print(f"| {name} | {statistics.mean(errors):.2f}{spread} | {len(done)} |", " | ".join(cells), "|")
+
+
+def figure(out: Path, to: Path) -> None:
+    """Draw both condition numbers over training, the median over seeds."""
+    titles = {"condition": "largest / 27th eigenvalue", "ridge_condition": "(largest + eps) / eps"}
+    with rc_context(STYLE):
+        picture, axes = plt.subplots(len(NORMS), len(titles), figsize=(9, 6), sharex=True, layout="constrained")
+        for (row, norm), (column, (key, title)) in product(enumerate(NORMS), enumerate(titles.items())):
+            panel = axes[row, column]
+            for setting, color in zip(SETTINGS, PALETTE, strict=False):
+                curves = [logged(folder, key) for folder in finished(out, norm, setting)]
+                if curves:
+                    middle = [statistics.median(values) for values in zip(*(curve[1] for curve in curves), strict=True)]
+                    panel.plot(curves[0][0], middle, color=color, label=setting.replace("+", " + ") or "plain", lw=1.4)
+            panel.set_yscale("log")
+            panel.set_title(f"{norm}: {title}", fontsize=10)
+            if row == len(NORMS) - 1:
+                panel.set_xlabel("images")
+        axes[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+        picture.savefig(to, dpi=110)
 
 
 def main() -> None:
@@ -102,19 +153,8 @@ def main() -> None:
         for checkpoint in run.checkpoints:
             checkpoint.delete()
         print(folder.name, *read(folder), flush=True)
-    print("| stem | test error, % | l_1 / l_rank | (l_1 + eps) / eps | effective rank | weight norm |")
-    print("|---|---|---|---|---|---|")
-    for norm, setting in product(NORMS, SETTINGS):
-        folders = sorted(given.out.glob(f"{norm}-{setting or 'plain'}-[0-9]*"))
-        done = [folder for folder in folders if (folder / "scores.json").is_file()]
-        if not done:
-            continue
-        errors = [100 * read(folder)[0].value for folder in done]
-        spread = statistics.stdev(errors) / len(errors) ** 0.5 if len(errors) > 1 else float("nan")
-        cells = [f"{statistics.mean(errors):.2f} ± {spread:.2f}"]
-        for key in ("condition", "ridge_condition", "effective_rank", "weight_norm"):
-            cells.append(f"{statistics.median(condition(folder, key)[0] for folder in done):.3g}")
-        print(f"| {norm}{' + ' if setting else ''}{setting.replace('+', ' + ')} |", " | ".join(cells), "|")
+    table(given.out)
+    figure(given.out, given.out / "conditioning.png")
 
 
 if __name__ == "__main__":

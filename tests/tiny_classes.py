@@ -54,6 +54,8 @@ class TinyClassifier(Model):
             nn.Conv2d(1, self.width, 3, padding=1, bias=False),
             nn.BatchNorm2d(self.width),
             nn.ReLU(),
+            nn.Conv2d(self.width, self.width, 3, padding=1),  # several channels in and out: it lies in memory otherwise
+            nn.ReLU(),
             nn.Dropout(self.dropout),
             nn.Flatten(),
             nn.Linear(64 * self.width, self.classes),

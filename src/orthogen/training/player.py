@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -83,5 +84,8 @@ class Player:
         state: dict[int, dict[str, Tensor]] = {}
         for entry, value in tensors.items():
             name, _, key = entry.rpartition("/")
-            state.setdefault(index[id(self.parameters[name])], {})[key] = value
+            parameter = self.parameters[name]
+            if value.shape == parameter.shape:  # fused steps go through memory, so a moment lies there as its weight
+                value = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+            state.setdefault(index[id(parameter)], {})[key] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
