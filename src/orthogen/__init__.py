@@ -36,6 +36,7 @@ _CORE = {
     "Relativistic": "training.adversarial",
     "Recipe": "training.recipe",
     "ClassifierRecipe": "training.recipe",
+    "Validate": "evaluation.validating",
     "train": "training.loop",
     "Shuffled": "core.sampling",
     "ClassBalanced": "core.sampling",

@@ -287,9 +287,26 @@ def test_an_image_counts_once_however_many_logits_it_has():
 def test_several_processes_count_all_images(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda sums: sums.mul_(4))
     augment = og.AdaptiveAugment(length=100, interval=1)
     state = augment.init()
     assert augment.observe(state, torch.ones(5))["p"].item() == pytest.approx(0.2)
+
+
+def test_each_of_several_processes_moves_p_as_one_alone_would(monkeypatch):
+    augment, logits = og.AdaptiveAugment(length=1000), torch.randn(40, 2, 8, generator=seeded()) + 0.85
+    alone = augment.init()
+    expected = [augment.observe(alone, both.flatten())["p"].item() for both in logits]
+    assert len(set(expected)) > 3
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    for rank in (0, 1):
+        state, found = augment.init(), []
+        for both in logits:
+            other = both[1 - rank].sign().sum()
+            monkeypatch.setattr(torch.distributed, "all_reduce", lambda sums, other=other: sums.add_(other))
+            found.append(augment.observe(state, both[rank])["p"].item())
+        assert found == expected
 
 
 def test_what_is_remembered_survives_a_state_dict():

@@ -106,10 +106,17 @@ def test_counts_fall_from_the_head_to_the_tail(largest, classes, rho, more, kind
     counts = long_tail_counts(largest, classes, rho, kind)
     assert len(counts) == classes
     assert counts[0] == largest
-    assert counts[-1] in (int(largest / rho), int(largest * (1 / rho)))
+    assert counts[-1] == int(largest / rho)
     assert all(a >= b for a, b in itertools.pairwise(counts))
     rarer = long_tail_counts(largest, classes, rho * more, kind)
     assert all(a >= b for a, b in zip(counts, rarer, strict=True))
+
+
+def test_counts_that_are_whole_are_not_one_less():
+    assert 49 * (1 / 49) < 1
+    for kind in ("exponential", "step"):
+        assert [long_tail_counts(n, 3, rho=49, kind=kind)[-1] for n in (49, 4900)] == [1, 100]
+    assert len(long_tail_indices([0] * 49 + [1] * 49, rho=49)) == 50
 
 
 def test_a_step_of_an_odd_number_of_classes_has_the_longer_tail():

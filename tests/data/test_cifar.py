@@ -1,9 +1,11 @@
 """Cifar10 and Cifar100 out of every form they come in, on small files of the same make."""
 
 import io
+import math
 import pickle
 import struct
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -253,6 +255,9 @@ def test_npz(tmp_path):
         ({"labels": np.array([0.5, 1, 2])}, "has labels of shape (3,) and type float64 for 3 images"),
         ({"offsets": np.array([0, 10])}, "has offsets that do not cut its data into files"),
         ({"offsets": np.array([], dtype=np.int64)}, "has offsets that do not cut its data into files"),
+        ({"offsets": np.array(7)}, "has offsets that do not cut its data into files"),
+        ({"offsets": np.array([0.0, math.nan, 3.0])}, "has offsets that do not cut its data into files"),
+        ({"label_names": np.array("cat")}, "has classes that begin with cat, not with airplane, automobile, bird"),
         (
             {"label_names": np.array(["cat", "dog"])},
             "has classes that begin with cat, dog, not with airplane, automobile, bird",
@@ -262,6 +267,16 @@ def test_npz(tmp_path):
 def test_npz_that_is_not_as_described(tmp_path, changed, says):
     path = write_npz(tmp_path / "a.npz", **changed)
     assert no(path) == f"Cifar10: {path} {says}"
+
+
+def test_npz_that_claims_more_than_there_is_and_npz_of_one_array(tmp_path):
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (2**50,)}".replace(b"2**50", str(2**50).encode())
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("data.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header + b"\n")
+    assert "is no npz file of data, offsets and labels (Unable to allocate 1.00 PiB" in no(tmp_path / "a.npz")
+    with (tmp_path / "b.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    assert "is no npz file of data, offsets and labels (" in no(tmp_path / "b.npz")
 
 
 def test_npz_whose_images_are_not_32_pixels(tmp_path):
@@ -328,6 +343,7 @@ ROWS = TEST[0]
         (pickle.dumps({"data": ROWS[:, :10], "labels": [1, 2, 3]}), "has no array 'data' with rows of 3,072 bytes"),
         (pickle.dumps({"data": ROWS, "labels": [1, 2]}), "has no list 'labels' with a label for each of its 3 images"),
         (pickle.dumps({"data": ROWS, "fine_labels": [1, 2, 3]}), "has no list 'labels' with a label for each of its 3"),
+        (pickle.dumps({"data": ROWS, "labels": [1, 2, 2**70]}), "has labels in 'labels' of more than 64 bits"),
         (pickle.dumps({"data": ROWS.astype(float)}), "has an array of the type 'f8'; images are uint8"),
         (pickle.dumps({"data": np.array([print])}), "has an array of the type 'O8'; images are uint8"),
         (b"]r\xff\xff\xff\x7f.", "remembers 2,147,483,647 things in 7 bytes"),
@@ -369,6 +385,14 @@ def test_an_archive_that_is_cut(tmp_path):
     for size in (0, 100, len(whole) // 3):
         path.write_bytes(whole[:size])
         assert no(path).startswith(f"Cifar10: {path} is no whole tar archive (")
+
+
+def test_an_archive_that_claims_a_file_of_a_tebibyte(tmp_path):
+    claim = tarfile.TarInfo("cifar-10-batches-bin/test_batch.bin")
+    claim.size = 2**40
+    (tmp_path / "cifar.tar").write_bytes(claim.tobuf() + bytes(2000))
+    said = f"Cifar10: {tmp_path / 'cifar.tar'} is no whole tar archive (a file in it claims {2**40:,} bytes); copy it"
+    assert no(tmp_path / "cifar.tar", split="test").startswith(said)
 
 
 GIVE = "give the folder with cifar-10-python.tar.gz of www.cs.toronto.edu/~kriz/cifar.html, packed or unpacked"

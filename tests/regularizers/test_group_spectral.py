@@ -338,6 +338,21 @@ def test_released_and_fixed_differ_in_the_biases_alone():
         assert theirs.norm() < ours.norm()
 
 
+def test_a_gradient_is_not_differentiated_again_and_may_be_taken_twice():
+    net = norms()
+    table = net.norms[0].gain.weight
+    for options in ({}, {"exact": True}, {"compat": "released"}):
+        penalty = og.GroupSpectral(weights="uniform", **options)
+        value = penalty(net, state=remembered(penalty, net))
+        (first,) = torch.autograd.grad(value, table, retain_graph=True)
+        assert torch.equal(torch.autograd.grad(value, table, retain_graph=True)[0], first)
+        # beside a term that has a second derivative, what is missing would not be seen
+        (gradient,) = torch.autograd.grad(value + table.pow(3).sum(), table, create_graph=True)
+        torch.testing.assert_close(gradient, first + 3 * table**2)
+        with pytest.raises(RuntimeError, match="GroupSpectral has a first derivative only; keep it out of a loss"):
+            gradient.square().sum().backward()
+
+
 # ---------------------------------------------------------------------------------------------- state and host
 def test_a_memory_goes_on_where_it_was_saved():
     net, penalty = norms(), og.GroupSpectral(weights="uniform", iterations=1, shuffle=3)
@@ -458,6 +473,7 @@ def remembered_with_gradient(penalty, net):
             {"weights": "balanced"},
             "weights='balanced'.: 'effective-number', 'uniform' or a tuple of one",
         ),
+        ({"beta": 1.5}, "beta=1.5: give 0 .all classes alike. to 1"),
         ({"compat": "theirs"}, "compat='theirs'.: None or 'released' is accepted"),
         ({"targets": ()}, "'gain', 'bias' or both are accepted, as a tuple"),
         ({"targets": ("gain", "gain")}, "'gain', 'bias' or both are accepted"),
@@ -498,6 +514,14 @@ def test_generators_and_data_that_do_not_fit(options, net, data, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_function_may_give_embeddings_and_other_parts_are_refused(unchecked):
+    net, uniform = norms(widths=(24,)), og.GroupSpectral(weights="uniform")
+    taken = replace(uniform, vectors=lambda net: {"a": (net.norms[0].gain, net.norms[0].bias)})
+    assert remembered_value(taken, net) == remembered_value(replace(uniform, layers=("norms.0",)), net)
+    with pytest.raises(ValueError, match="ModuleList was given for a vector per class; it is a tensor"):
+        replace(uniform, vectors=lambda net: {"a": (net.norms, None)}).init(net)
+
+
 def test_one_name_is_no_tuple_of_names(unchecked):
     with pytest.raises(TypeError, match=r"'norms.0' is one string; give a tuple of names"):
         og.GroupSpectral(layers="norms.0").init(norms(), Counted([1] * 5))
@@ -520,6 +544,14 @@ def test_a_memory_that_is_missing_or_of_another_generator():
 
 
 # ---------------------------------------------------------------------------------------------- whole tables
+def test_plain_spectral_is_of_full_precision_under_autocast():
+    net = norms(linear=nn.Linear)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = og.PlainSpectral()(net)
+    assert value.dtype == torch.float32
+    assert value.item() == og.PlainSpectral()(net).item()
+
+
 def test_plain_spectral_is_the_norm_of_whole_tables():
     for linear in (None, nn.Linear):
         net = norms(linear=linear)

@@ -51,6 +51,16 @@ def test_without_counts_colors_follow_labels_and_without_classes_there_are_mean_
     assert len(figure.axes[0].get_lines()) == 2
 
 
+def test_norms_that_are_not_finite_leave_gaps_and_long_names_are_shortened():
+    long = "generator.blocks.0.0.conditional_norm_1"
+    infinite = {f"norms/gain/{long}/0": (X, np.where(X < 500, 0.5, np.inf)), "norms/gain/b/0": (X, np.nan * X)}
+    figure = explosion_figure(RunRecord(Path("run"), log=infinite))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["…" + long[-33:], "b"]
+    assert figure.axes[0].get_ylim() == (0, 1.05 * 0.5)
+    FigureCanvasAgg(figure).draw()
+    assert explosion_figure(RunRecord(Path("run"), log={"norms/gain/b/0": (X, 0 * X)})).axes[0].get_ylim() == (0, 1)
+
+
 def test_keys_and_pictures_of_runs():
     others = {"loss/critic": (X, X), "images/3": (X, X), "my/images/3": (X, X)}
     first, second = run(**others), RunRecord(Path("other"), log=others)

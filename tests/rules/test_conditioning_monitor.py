@@ -47,6 +47,21 @@ def test_it_sees_the_weights_and_the_batch_of_the_step(rng):
         assert monitor.log == pytest.approx(expected, rel=1e-3)
 
 
+def test_what_is_seen_without_gradients_between_two_steps_is_passed_over(rng):
+    logs = []
+    for tested in (False, True):
+        net, rng = stem(), torch.Generator().manual_seed(0)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+        monitor = og.ConditioningMonitor(every=1).bind(net).attach(optimizer)
+        for _ in range(2):
+            if tested:
+                with torch.no_grad():
+                    net.eval()(torch.ones(4, 3, 8, 8).cumsum(3))
+            train(net.train(), optimizer, 1, rng)
+            logs.append(monitor.log)
+    assert logs[:2] == logs[2:]
+
+
 def test_several_layers_by_pattern_and_steps_without_a_pass(rng):
     net = stem()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)

@@ -151,6 +151,22 @@ def test_it_changes_nothing_in_a_biggan_not_even_a_power_iteration():
     assert log["gain/blocks.0.0.bn1/2"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_where_most_classes_have_not_moved_yet_none_breaks_away(rng):
+    net = norms(layers=1)
+    net[0].gain.weight.data.zero_()  # as tables begin that hold offsets
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    monitor = og.SpectralMonitor(every=1).bind(net)
+    monitor.before(optimizer)
+    shape_to(net[0], torch.tensor([1.0] * 4 + [0.0] * 6), rng)
+    assert monitor.before(optimizer)["breaking_away"] == 0
+    for last in (1.0, 3.0):
+        shape_to(net[0], torch.tensor([1.0] * 9 + [last]), rng)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            log = monitor.before(optimizer)
+        assert log["breaking_away"] == len(caught) == (last == 3)
+
+
 def test_a_resumed_run_logs_at_the_same_steps():
     net, due = norms(), []
     optimizer = torch.optim.Adam(net.parameters())

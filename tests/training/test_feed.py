@@ -8,6 +8,7 @@ from torch import Tensor
 
 from orthogen.training.distributed import Processes
 from orthogen.training.feed import Feed
+from tiny_classes import SpotData
 from tiny_gan import Bars
 
 CPU = Processes(torch.device("cpu"))
@@ -61,6 +62,19 @@ def test_the_next_batch_is_fetched_in_the_background() -> None:
     with Feed(Slow(20), 8, 0, CPU) as feed:
         feed(0)
         assert fetched.wait(10)
+
+
+def test_a_critic_step_sees_the_same_images_however_many_processes_there_are() -> None:
+    data = SpotData().open()
+    turns = []
+    for size in (1, 2):
+        seen = []
+        for rank in range(size):
+            with Feed(data, 16, 0, part_of(rank, size), turns=2) as feed:
+                seen.append([batch.images for batch in feed(1).chunk(2)])
+        turns.append([torch.cat(pieces) for pieces in zip(*seen, strict=True)])
+    for alone, together in zip(*turns, strict=True):
+        assert torch.equal(alone, together)
 
 
 def test_processes_share_out_one_batch() -> None:

@@ -90,6 +90,19 @@ def test_penalties_see_the_labels_of_their_own_images() -> None:
         assert batch.fake_labels.shape == (4,)
 
 
+class One(CriticPenalty):
+    def __call__(self, critic, batch, *, state=None, rng=None):  # type: ignore[no-untyped-def]
+        return critic(batch.fake, batch.fake_labels).mean() * 0 + 1.0
+
+
+def test_a_lazy_penalty_of_the_critic_is_logged_as_large_as_it_is() -> None:
+    made = classes(objective=og.Objective(og.Hinge(), {"one": og.Term(One(), every=3)}), critic_steps=2)
+    state, feed = start(made)
+    with feed:
+        logged = [state.take_step(feed(step)).get("penalty/one") for step in range(3)]
+    assert [None if each is None else float(each) for each in logged] == [1.0, 1.0, None]  # critic steps 0 and 3
+
+
 def test_labels_of_fakes_are_uniform_or_as_in_the_data() -> None:
     counts = (80, 15, 5)
     for how, shares in (("uniform", (1 / 3, 1 / 3, 1 / 3)), ("data", (0.8, 0.15, 0.05))):

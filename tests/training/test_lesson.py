@@ -1,7 +1,7 @@
 """Training of classifiers: what a step is, what is tested, and what is kept."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,14 @@ from torch import nn
 
 import orthogen as og
 from orthogen.checkpoints import open_run
+from orthogen.core.kinds import ImageSet, Model
 from orthogen.core.score_file import read
 from orthogen.training.distributed import Processes
 from orthogen.training.feed import Feed
 from orthogen.training.lesson import Lesson
 from orthogen.training.recipe import Adam, Sgd
-from tiny_classes import SpotData, TinyClassifier, lesson
-from tiny_gan import TinyGan, digest, lines
+from tiny_classes import SpotData, Spots, TinyClassifier, lesson
+from tiny_gan import BarData, TinyGan, digest, lines
 
 
 def start(recipe: og.ClassifierRecipe) -> tuple[Lesson, Feed]:
@@ -114,7 +115,8 @@ def test_the_best_checkpoint_stays(tmp_path: Path) -> None:
 
 
 def test_stopped_and_continued_it_ends_where_an_uninterrupted_run_ends(tmp_path: Path) -> None:
-    made = lesson(precision="bfloat16")
+    seen = og.ConditioningMonitor(("0",), every=3)  # which counts steps, and SGD does not
+    made = lesson(precision="bfloat16", rules={**lesson().rules, "seen": seen})
     whole = og.train(made, tmp_path / "whole", quiet=True)
 
     class Stop(Exception):
@@ -178,6 +180,30 @@ def test_a_classifier_is_had_back_and_is_no_generator(tmp_path: Path) -> None:
     assert "Traversals could not be drawn" not in page
 
 
+@dataclass(frozen=True)
+class Other(SpotData):
+    """Spots with a last label, channels or class names of their own."""
+
+    label: int = 2
+    channels: int = 1
+    classes: tuple[str, ...] = ("class 0", "class 1", "class 2")
+
+    def open(self) -> ImageSet:
+        images = super().open()
+        assert isinstance(images, Spots)
+        images.channels, images.classes = self.channels, self.classes
+        images._labels[-1] = self.label
+        return images
+
+
+@dataclass(frozen=True)
+class Flat(Model):
+    classes: int = 3
+
+    def build(self) -> dict[str, nn.Module]:
+        return {"classifier": nn.Flatten()}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -187,6 +213,18 @@ def test_a_classifier_is_had_back_and_is_no_generator(tmp_path: Path) -> None:
         ),
         ({"model": TinyClassifier(classes=4)}, "TinyClassifier tells 4 classes apart and SpotData has 3 classes"),
         ({"test": SpotData((5, 5))}, "TinyClassifier tells 3 classes apart and SpotData has 2 classes"),
+        ({"data": BarData()}, "TinyClassifier tells 3 classes apart and BarData has no class labels"),
+        ({"data": Other(label=3)}, "the data has 3 classes and labels from 0 to 3; labels must be from 0 to 2"),
+        ({"test": Other(label=-1)}, "the data has 3 classes and labels from -1 to 2; labels must be from 0 to 2"),
+        ({"test": Other(classes=("class 0", "b", "c"))}, "test: class 1 is 'b', and in training it is 'class 1'; give"),
+        ({"test": Other(channels=3)}, "test: its images are 3x8x8 and those of training 1x8x8"),
+        ({"test": SpotData((0, 0, 0))}, "test: the data set is empty; give one with at least one image"),
+        (
+            {"data": Other(channels=3), "test": Other(channels=3)},
+            "TinyClassifier does not take images of 3x8x8 .* expected input.* to have 1 channels, but got 3",
+        ),
+        ({"model": Flat()}, r"Flat makes \(2, 64\) of two images of 1x8x8 .*; it says that it tells 3 classes apart"),
+        ({"augmentation": og.AdaptiveAugment()}, "AdaptiveAugment follows a critic, which a classifier does not have"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, changes, said):

@@ -149,9 +149,11 @@ class AdaptiveAugment(Augmentation):
         """Adapt p to the critic's logits for a batch of real images; p and r of the images since it last moved."""
         if not isinstance(state, _Strength):
             return {}
-        # of several processes each sees its part of a step's images
-        parts = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-        state.signs += real_logits.sign().mean() * len(real_logits) * parts
+        signs, parts = real_logits.float().sign().mean() * len(real_logits), 1
+        if dist.is_available() and dist.is_initialized():  # each sees its part of a step's images; p is that of all
+            dist.all_reduce(signs)
+            parts = dist.get_world_size()
+        state.signs += signs
         state.images += len(real_logits) * parts
         state.calls += 1
         due = state.calls % self.interval == 0  # on the device: an `if` would wait for it

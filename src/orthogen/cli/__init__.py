@@ -136,7 +136,7 @@ def _parser() -> _Parser:
         help="a set by NAME or NAME:PATH, or your images: true factors and reference images (default: the recipe's)",
     )
     p.add_argument("--resolution", type=int, metavar="PIXELS", help="resize a folder or .zip given as --data to this")
-    p.add_argument("-n", type=int, default=5000, metavar="IMAGES", help="generated images (default: 5000)")
+    p.add_argument("-n", type=int, metavar="IMAGES", help="generated images (default: 5000, or the validation's)")
     p.add_argument("--reference", type=int, metavar="IMAGES", help="reference images (default: all, up to 50,000)")
     p.add_argument(
         "--as-is", action="store_true", help="take the reference as it is (default: equally many of each class)"

@@ -204,7 +204,7 @@ def _measure(given: Namespace) -> None:
             extractor=extractor,
             n=given.n,
             reference_n=given.reference,
-            balanced=not given.as_is,
+            balanced=False if given.as_is else None,
             condition=given.condition,
             fix_class=given.fix_class,
             settings=settings(given),

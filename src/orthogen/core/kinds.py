@@ -40,6 +40,7 @@ __all__ = [
     "LatentPenalty",
     "Model",
     "StepRule",
+    "Validation",
     "WeightPenalty",
 ]
 
@@ -161,6 +162,10 @@ class StepRule(ABC):
     Gradients are those of the whole batch by then: accumulated, averaged over processes, clipped.
     """
 
+    def with_data(self, data: "ImageSet") -> "StepRule":
+        """The rule with what it can use of the data set, such as its class counts; itself where it needs none."""
+        return self
+
     @abstractmethod
     def bind(self, module: nn.Module) -> BoundRule:
         """Resolve the rule's names to parameters of ``module``.
@@ -233,6 +238,33 @@ class ImageMetric(ABC):
     def with_data(self, data: "ImageSet") -> "ImageMetric":
         """The metric with what it can use of the data set, such as its class counts; itself where it needs none."""
         return self
+
+
+class Validation(ABC):
+    """Measures a generator now and then while it is trained, so that a run can keep the checkpoint that was best."""
+
+    def with_data(self, data: "ImageSet") -> "Validation":
+        """The validation with all it needs, opened before training begins; itself where that is nothing.
+
+        Args:
+            data: what the generator is trained on.
+
+        Raises:
+            FileNotFoundError, ValueError: something is missing, or does not fit the data.
+        """
+        return self
+
+    @abstractmethod
+    def score(self, generator: Generator, data: "ImageSet", *, seed: int) -> Score:
+        """One score, the lower the better, whose protocol says how it came about.
+
+        The generator's modes and buffers and torch's global random states are as they were, afterwards.
+
+        Args:
+            generator: with averaged weights, where there is an average.
+            data: what it is trained on.
+            seed: of everything that is drawn; the same at every validation of a run.
+        """
 
 
 class Extractor(ABC):
@@ -347,9 +379,21 @@ class ImageSet(ABC):
         return None
 
     def class_counts(self) -> Int[Tensor, "classes"] | None:
-        """How many images each class has; None where there are no classes."""
+        """How many images each class has; None where there are no classes.
+
+        Raises:
+            ValueError: a label that is no class.
+        """
         labels = self.labels(torch.arange(len(self))) if self.classes else None
-        return None if labels is None else torch.bincount(labels, minlength=len(self.classes))
+        if labels is None:
+            return None
+        low, high = (int(end) for end in labels.aminmax()) if len(labels) else (0, 0)
+        if low < 0 or high >= len(self.classes):
+            raise ValueError(
+                f"the data has {len(self.classes)} classes and labels from {low} to {high}; labels must be from 0 to "
+                f"{len(self.classes) - 1}"
+            )
+        return torch.bincount(labels, minlength=len(self.classes))
 
 
 class FactorSet(ImageSet):

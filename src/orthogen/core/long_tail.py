@@ -116,7 +116,7 @@ def long_tail_counts(
 ) -> tuple[int, ...]:
     """How many images each class of a long tail has; class 0 is the head.
 
-        exponential    n_k = int( largest (1 / rho)^(k / (K - 1)) ),  k = 0 ... K - 1
+        exponential    n_k = int( largest / rho^(k / (K - 1)) ),  k = 0 ... K - 1
         step           n_k = largest for the first K // 2 classes, int( largest / rho ) for the others
 
     Args:
@@ -143,11 +143,11 @@ def long_tail_counts(
         raise ValueError(f"a long tail of {classes} class{'' if classes == 1 else 'es'}: it needs at least 2")
     if not largest >= 1:
         raise ValueError(f"long_tail_counts(largest={largest}): give the first class at least 1 image")
-    share = 1 / rho
+    # divided, not multiplied by 1 / rho as in the release: 49 * (1 / 49) is less than 1
     if kind == "step":
-        return tuple(int(largest if k < classes // 2 else largest * share) for k in range(classes))
+        return tuple(int(largest if k < classes // 2 else largest / rho) for k in range(classes))
     steps = classes - 1 + (1e-9 if compat == "released_lsun" else 0)
-    return tuple(int(largest * share ** (k / steps)) for k in range(classes))
+    return tuple(int(largest / rho ** (k / steps)) for k in range(classes))
 
 
 def head_count(labels: Int[Tensor, "n"], classes: int, compat: Compat | None = None) -> Number:

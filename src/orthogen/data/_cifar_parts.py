@@ -34,7 +34,10 @@ def pickled(data: bytes, key: str) -> Part:
         raise Refused(f"has no array 'data' with rows of {PIXELS:,} bytes")
     if not isinstance(labels, list) or len(labels) != len(rows) or not all(type(label) is int for label in labels):
         raise Refused(f"has no list {key!r} with a label for each of its {len(rows):,} images")
-    return rows.reshape(-1, 3, SIDE, SIDE), np.array(labels, dtype=np.int64)
+    try:
+        return rows.reshape(-1, 3, SIDE, SIDE), np.array(labels, dtype=np.int64)
+    except OverflowError:
+        raise Refused(f"has labels in {key!r} of more than 64 bits") from None
 
 
 def recorded(data: bytes, columns: int, column: int) -> Part:
@@ -59,12 +62,14 @@ def encoded(path: Path, classes: tuple[str, ...]) -> tuple[Part, str]:
     """
     try:
         with path.open("rb") as file, np.load(file) as arrays:
-            data, ends, labels = arrays["data"], arrays["offsets"].tolist(), arrays["labels"]
-            names = tuple(map(str, arrays["label_names"])) if "label_names" in arrays else classes
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, OSError) as error:
+            data, offsets, labels = arrays["data"], arrays["offsets"], arrays["labels"]
+            names = tuple(map(str, arrays["label_names"].ravel())) if "label_names" in arrays else classes
+    # TypeError: a single array, not a file of several; MemoryError: an array that claims more than there is
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, OSError, TypeError, MemoryError) as error:
         reason = " ".join(str(error).strip("\"'").split())
         raise Refused(f"is no npz file of data, offsets and labels ({reason})") from error
-    if data.dtype != np.uint8 or ends != sorted(ends) or ends[:1] != [0] or ends[-1] != len(data):
+    ends = offsets.tolist() if offsets.ndim == 1 and offsets.dtype.kind in "iu" else []
+    if data.dtype != np.uint8 or data.ndim != 1 or ends != sorted(ends) or ends[:1] != [0] or ends[-1] != len(data):
         raise Refused("has offsets that do not cut its data into files")
     if labels.shape != (len(ends) - 1,) or labels.dtype.kind not in "iu":
         raise Refused(f"has labels of shape {labels.shape} and type {labels.dtype} for {len(ends) - 1:,} images")

@@ -26,7 +26,7 @@ CITATION = """\
 class LongTailed(Data):
     """A part of a labeled set whose classes have a long tail: most images are of class 0, fewest of the last one.
 
-        exponential    n_k = int( largest (1 / rho)^(k / (K - 1)) ),  k = 0 ... K - 1
+        exponential    n_k = int( largest / rho^(k / (K - 1)) ),  k = 0 ... K - 1
         step           n_k = largest for the first K // 2 classes, int( largest / rho ) for the others
 
     The images kept at a larger ``rho`` are among those kept at a smaller one, with the same seed. Nothing else about

@@ -1,7 +1,7 @@
 """`measure`: scores of a generator, kept in its run folder. `measure_codes`: scores of an encoder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from orthogen.core.kinds import (
     LatentPenalty,
 )
 from orthogen.core.score import Score
-from orthogen.evaluation import factors
 from orthogen.core.score_file import merge, read
+from orthogen.evaluation import factors
 from orthogen.evaluation.images import image_scores
 from orthogen.evaluation.published import read_directions
 from orthogen.evaluation.waiting import waiting
@@ -104,9 +104,9 @@ def measure(
     data: Data | ImageSet | None = None,
     directions: Directions | str | Path | None = None,
     extractor: "Extractor | Any | None" = None,
-    n: int = 5000,
+    n: int | None = None,
     reference_n: int | None = None,
-    balanced: bool = True,
+    balanced: bool | None = None,
     condition: str | None = None,
     fix_class: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -126,7 +126,9 @@ def measure(
     determine, such as the orientation of a square, are left out and named in the protocol.
 
     *Image metrics* share one pass: ``n`` images are drawn once, quantized to uint8, and seen once by the extractor; the
-    reference is seen once and kept in a cache for the next time.
+    reference is seen once and kept in a cache for the next time. Of a run that was validated while it trained, they
+    have the data and settings of the validation where none are given, so that all its scores are of one protocol, and
+    classes are grouped by their counts in training.
 
     Args:
         source: a generator, a run folder, a checkpoint file, or a folder of pairs in the VP score's released format.
@@ -136,9 +138,9 @@ def measure(
         directions: what latent metrics look along; the latent's coordinates if None.
         extractor: what sees images: an `Extractor`, a function or module from images in [-1, 1] to features (and
             logits), or ``"my_file.py:make"``; Inception if None.
-        n: images drawn for code metrics and image metrics, each.
+        n: images drawn for code metrics and image metrics, each; 5000 if None.
         reference_n: images of the reference; all, up to 50,000, if None.
-        balanced: whether the reference has equally many images of each class, where there are classes.
+        balanced: whether the reference has equally many images of each class, where there are classes; it has if None.
         condition: the keyword for class labels of a generator that does not say it takes any (``adapt(...,
             classes=...)``); image metrics draw labels evenly.
         fix_class: one class for all images, of a generator that takes class labels; latent metrics and code metrics of
@@ -162,12 +164,15 @@ def measure(
         ['Activeness']
     """
     folder = _run_of(source)
+    on_images = Settings(data, extractor, n, reference_n, balanced)
     if folder is not None and (not metrics or data is None):
         recipe = open_run(folder).recipe
         metrics, data = metrics or recipe.metrics, recipe.data if data is None else data
+        on_images = on_images.filled_in(recipe)
     if not metrics:
         raise ValueError(f"name a metric; there are {_names()}")
     chosen = [_metric(one) for one in metrics]
+    n = 5000 if n is None else n
     if n < 2:
         raise ValueError(f"n={n}: at least 2 images are needed, and some thousands to say anything")
     if settings and isinstance(source, Generator):
@@ -214,12 +219,12 @@ def measure(
             return iter(
                 image_scores(
                     generator,
-                    metrics,
-                    data=data,
-                    extractor=extractor,
-                    n=n,
-                    reference_n=reference_n,
-                    balanced=balanced,
+                    [on_images.of_training(metric) for metric in metrics],
+                    data=data if on_images.data is None else on_images.data,
+                    extractor=on_images.extractor,
+                    n=n if on_images.n is None else on_images.n,
+                    reference_n=on_images.reference_n,
+                    balanced=on_images.balanced is not False,
                     condition=condition,
                     seed=seed,
                 )
@@ -239,6 +244,38 @@ def measure(
     if kept is not None:
         merge(kept, scores, before)  # in the order they were asked for
     return scores
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How images are measured; None where nobody has said.
+
+    Attributes:
+        data, extractor, n, reference_n, balanced: as in `measure`.
+        trained_on: the images of training, where they are not the reference.
+    """
+
+    data: Data | ImageSet | None
+    extractor: Any
+    n: int | None
+    reference_n: int | None
+    balanced: bool | None
+    trained_on: ImageSet | None = None
+
+    def filled_in(self, recipe: Any) -> "Settings":
+        """With those of the validation of a run, where it had one and the data is not another."""
+        from orthogen.evaluation.validating import Validate
+
+        validation = getattr(recipe, "validation", None)
+        if not isinstance(validation, Validate) or self.data is not None:
+            return self
+        theirs = {key: getattr(validation, key) for key in ("data", "extractor", "n", "reference_n", "balanced")}
+        known = {key: theirs[key] if getattr(self, key) is None else getattr(self, key) for key in theirs}
+        return Settings(**known, trained_on=recipe.data.open() if validation.data is not None else None)
+
+    def of_training(self, metric: ImageMetric) -> ImageMetric:
+        """A metric that knows how many images classes have in training."""
+        return metric if self.trained_on is None else metric.with_data(self.trained_on)
 
 
 def _path(source: Generator | str | Path) -> Path | None:

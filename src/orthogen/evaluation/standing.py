@@ -8,8 +8,8 @@ from rich.table import Table
 
 from orthogen.core.directions import Directions
 from orthogen.core.score import Score
-from orthogen.evaluation.boards import COLUMNS, boards, mark, table
 from orthogen.core.score_file import FIELDS, plain
+from orthogen.evaluation.boards import COLUMNS, boards, mark, table
 
 __all__ = ["Leaderboard", "Standing"]
 

@@ -45,12 +45,12 @@ class Validate(Validation):
 
     Example:
         >>> import orthogen as og
-        >>> images = og.FactorClasses(og.Shapes3d(resolution=8)).open()
-        >>> validation = Validate("Kid", n=40, reference_n=40, extractor="Pixels").with_data(images)
-        >>> G = og.Sngan(resolution=8, classes=4, width=2, generator_levels=(1, 1), critic_levels=(1, 1))
-        >>> score = validation.score(G.adapt(G.build()["generator"]), images, seed=0)
-        >>> score.name, score.n, score.protocol["generated"]["labels"]
-        ('Kernel distance', 40, "drawn evenly, given as 'label'")
+        >>> images = og.FactorClasses(og.Shapes3d(resolution=16)).open()
+        >>> call = lambda module, z, label: z.view(-1, 3, 16, 16)
+        >>> G = og.adapt(torch.nn.Identity(), og.Normal(768), call=call, classes=4)
+        >>> score = Validate("Kid", n=40, reference_n=40, extractor="Pixels").score(G, images, seed=0)
+        >>> score.n, score.protocol["generated"]["labels"], score.protocol["extractor"]["name"]
+        (40, "drawn evenly, given as 'label'", 'pixels, 8 x 8')
     """
 
     metric: ImageMetric | str = "Fid"

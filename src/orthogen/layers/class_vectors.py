@@ -91,7 +91,7 @@ def class_vectors(
 
 
 def _rows(given: Tensor | ClassRows | None) -> ClassRows | None:
-    return ClassRows(given) if isinstance(given, Tensor) else given
+    return given if given is None or isinstance(given, ClassRows) else ClassRows(given)
 
 
 def _by_type(module: nn.Module, who: str) -> dict[str, tuple[ClassRows, ClassRows]]:

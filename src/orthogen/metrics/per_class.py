@@ -86,6 +86,11 @@ class PerClass(ImageMetric):
         if not 0 <= self.bins[0] < self.bins[1]:
             raise ValueError(f"PerClass(bins={self.bins}): the two numbers of images must ascend, as in (40, 100)")
 
+    @classmethod
+    def group_spectral(cls) -> "PerClass":
+        """With the groups of group spectral regularization's sampler: up to 100 images tail, up to 400 medium."""
+        return cls(bins=(100, 400))
+
     @staticmethod
     def _find(given: ImageMetric | str) -> ImageMetric:
         found: Any = given

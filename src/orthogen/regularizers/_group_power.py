@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from orthogen.core.shapes import Float, Int
 
-__all__ = ["Memory", "iterated", "released"]
+__all__ = ["Memory", "differentiable_once", "iterated", "released"]
 
 _TINY = 1e-15  # beside squares of singular values, of which float32 can still take the root of a sum of squares
 _RELEASED_EPS = 1e-3  # a vector shorter than this was not brought to length 1
@@ -85,6 +84,46 @@ class Memory(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
+def differentiable_once(W: Float[Tensor, "*batch n_g n_c"]) -> Float[Tensor, "*batch n_g n_c"]:
+    """The matrices, through which no gradient is differentiated again.
+
+    Singular vectors count as constants here, which is right for the gradient of a singular value and wrong for what
+    comes after it: that is refused, where it would silently lack a term.
+    """
+    passed: Tensor = _Passed.apply(W)
+    return passed
+
+
+class _Passed(torch.autograd.Function):
+    """The same matrices; their gradient is not to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, W: Tensor) -> Tensor:
+        ctx.save_for_backward(W)
+        return W.view_as(W)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():  # nobody asked for a graph of the gradient
+            return grad
+        last: Tensor = _Last.apply(grad, *ctx.saved_tensors)
+        return last
+
+
+class _Last(torch.autograd.Function):
+    """A gradient, of which W is a parent though it was made outside autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, W: Tensor) -> Tensor:
+        return grad.view_as(grad)
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> None:
+        raise RuntimeError(
+            "GroupSpectral has a first derivative only; keep it out of a loss whose gradient is differentiated again"
+        )
+
+
 def iterated(
     W: Float[Tensor, "tables n n_g n_c"], u: Float[Tensor, "tables n n_g"], w: Float[Tensor, "n"], rounds: int
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "tables n n_g"]]:
@@ -105,7 +144,7 @@ def iterated(
 
 
 class _WeightedSquares(torch.autograd.Function):
-    """sum_i w_i |W_i^T u_i|² with the gradient 2 w_i u_i (W_i^T u_i)^T, an outer product.
+    """sum_i w_i |W_i^T u_i|² with the gradient 2 w_i u_i (W_i^T u_i)^T, an outer product, see `differentiable_once`.
 
     As a product of matrices, which torch makes of it, that takes twenty times as long on a CPU.
     """
@@ -118,7 +157,6 @@ class _WeightedSquares(torch.autograd.Function):
         return torch.dot(torch.bmm(x, x.mT).flatten(), w)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         """The outer products."""
         weighted, x = ctx.saved_tensors

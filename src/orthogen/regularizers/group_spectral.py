@@ -10,12 +10,13 @@ from orthogen.core.generator import Generator, module_of
 from orthogen.core.groups import group_shape
 from orthogen.core.kinds import ImageSet, WeightPenalty
 from orthogen.core.linalg import spectral_norm
+from orthogen.core.long_tail import effective_numbers
 from orthogen.core.rng import generator, private
 from orthogen.core.shapes import Float, Int
 from orthogen.layers.class_rows import ClassRows, stacked
 from orthogen.layers.class_vectors import VectorSource, class_vectors
 from orthogen.regularizers._class_weights import ClassWeights, class_weights
-from orthogen.regularizers._group_power import Memory, iterated, released
+from orthogen.regularizers._group_power import Memory, differentiable_once, iterated, released
 
 __all__ = ["GroupSpectral"]
 
@@ -62,7 +63,7 @@ class GroupSpectral(WeightPenalty):
 
     Sigma comes from power iteration that goes on where the step before left it, for all layers of equal width in one
     product; it is never larger than the exact one. Spectral norms of the generator's own layers are used as they
-    stand, without a step of theirs.
+    stand, without a step of theirs. The gradient is not to be differentiated again, which is refused.
 
     Attributes:
         layers: names of conditional norms, with ``*``, ``?`` and ``[...]`` as wildcards; all of them if empty.
@@ -121,6 +122,7 @@ class GroupSpectral(WeightPenalty):
                 f"GroupSpectral(weights={self.weights!r}): 'effective-number', 'uniform' or a tuple of one number per "
                 "class is accepted"
             )
+        effective_numbers([1], self.beta)  # refuses a beta that is none
         if self.compat not in _ROUNDS:
             raise ValueError(f"GroupSpectral(compat={self.compat!r}): None or 'released' is accepted")
         if not self.targets or len(set(self.targets) & set(_TARGETS)) != len(self.targets):
@@ -225,4 +227,4 @@ class GroupSpectral(WeightPenalty):
             vectors = torch.cat([vectors[:gains] + 1, vectors[gains:]])
         if self.shuffle is not None:
             vectors = vectors.gather(2, memory.order(tables.width)[:, None].expand_as(vectors))
-        return vectors.unflatten(2, self._shape(tables))
+        return differentiable_once(vectors.unflatten(2, self._shape(tables)))

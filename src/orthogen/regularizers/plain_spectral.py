@@ -61,6 +61,8 @@ class PlainSpectral(WeightPenalty):
         self, network: Generator | nn.Module, *, state: nn.Module | None = None, rng: torch.Generator | None = None
     ) -> Float[Tensor, ""]:
         """The penalty, unweighted."""
-        found = class_vectors(module_of(network), self.vectors, self.layers, "PlainSpectral")
-        norms = [spectral_norm(rows()).sigma for pair in found.values() for rows in pair if rows is not None]
+        module = module_of(network)
+        found = class_vectors(module, self.vectors, self.layers, "PlainSpectral")
+        with torch.autocast(next(module.parameters()).device.type, enabled=False):
+            norms = [spectral_norm(rows()).sigma for pair in found.values() for rows in pair if rows is not None]
         return torch.stack(norms).sum()

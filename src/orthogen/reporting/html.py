@@ -16,6 +16,7 @@ from orthogen.reporting.columns import HISTORY, Column, column, score_rows, writ
 from orthogen.reporting.conditioning import conditioning_picture
 from orthogen.reporting.figures import PALETTE
 from orthogen.reporting.leaderboard import views
+from orthogen.reporting.per_class import class_views
 from orthogen.reporting.record import RunRecord, read_run
 from orthogen.reporting.settings import compare
 from orthogen.reporting.spectral import explosion_pictures
@@ -122,6 +123,7 @@ def report(
         runs=columns,
         leaderboards=views(records),
         scores=score_rows(records, columns),
+        classes=class_views(records),
         conditioning=conditioning_picture(records),
         spectral=explosion_pictures(records),
         charts=charts(records),

@@ -159,12 +159,13 @@ def _explosion(watched: _Watched) -> Figure:
         figure = Figure(figsize=(9.6, 0.6 + 2.0 * down), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.09)  # type: ignore[union-attr, call-arg]
         figure.patch.set_alpha(0)
-        top = max(np.nanmax(values, initial=0.0) for each in watched.layers.values() for _, values in each.values())
+        values = np.concatenate([values for each in watched.layers.values() for _, values in each.values()])
+        top = values[np.isfinite(values)].max(initial=0.0)
         for place, (layer, series) in enumerate(watched.layers.items()):
             axes = figure.add_subplot(down, _ACROSS, place + 1, facecolor="none")
             _panel(axes, series, labels, colors, watched.away)
-            axes.set_ylim(0, 1.05 * top)  # layers compare
-            axes.set_title(layer, loc="left", fontsize=9.5, pad=5)
+            axes.set_ylim(0, 1.05 * top or 1.0)  # layers compare
+            axes.set_title(_short(layer, 34), loc="left", fontsize=9.5, pad=5)
         handles = [Line2D([], [], color=colors[label], label=_told(label, watched.images)) for label in labels] or [
             Line2D([], [], color=color, label=what) for what, color in zip(_OVERALL, PALETTE, strict=False)
         ]
@@ -206,5 +207,5 @@ def _told(label: int, images: Mapping[int, float]) -> str:
     return f"class {label}" + (f", {images[label]:,.0f} images" if label in images else "")
 
 
-def _short(layer: str) -> str:
-    return layer if len(layer) <= 16 else "…" + layer[-15:]
+def _short(layer: str, most: int = 16) -> str:
+    return layer if len(layer) <= most else "…" + layer[1 - most :]

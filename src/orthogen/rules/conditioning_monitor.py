@@ -13,6 +13,7 @@ from orthogen.core.features import Moments
 from orthogen.core.generator import first_tensor
 from orthogen.core.kinds import BoundRule, StepRule
 from orthogen.core.untouched import evaluating
+from orthogen.rules._due import steps_so_far
 
 __all__ = ["ConditioningMonitor"]
 
@@ -33,7 +34,7 @@ class ConditioningMonitor(StepRule):
     """Logs the condition of layers' outputs and weights every so many steps; gradients and weights are as without it.
 
     With eigenvalues l_1 >= l_2 >= ... of the covariance of the c channels, over samples and positions of the first
-    forward pass after the last step (this process's part of a batch, at the weights that the step left),
+    forward pass with gradients after the last step (this process's part of a batch, at the weights that it left),
 
         condition        l_1 / l_r, r = min(c, inputs per output of the weight), the rank that it can have
         effective_rank   exp(-sum p log p) with p = l / sum l
@@ -42,9 +43,9 @@ class ConditioningMonitor(StepRule):
         defect           |W W^T / m - 1|_F, m the mean of the diagonal
 
     see `orthogen.core.conditioning.conditioning`; with several layers each under ``NAME/``. Steps in between cost
-    nothing, and those that log wait for the device. A step is counted as the optimizer counts it, where it does (the
-    Adam family), so that a resumed run logs at the same steps. `orthogen.Conditioning` measures a generator afterwards,
-    with standard errors.
+    nothing, and those that log wait for the device. Steps are counted as the optimizer counts them, where it does (the
+    Adam family), or as `orthogen.train` does, so that a resumed run logs at the same ones. `orthogen.Conditioning`
+    measures a generator afterwards, with standard errors.
 
     Attributes:
         layers: names or patterns of layers; the first one with a matrix for a weight if empty.
@@ -95,10 +96,10 @@ class _Bound(BoundRule):
         for name, layer in self.watched.items():
             layer.register_forward_hook(partial(self._see, name))
 
-    @torch.no_grad()
     def _see(self, name: str, layer: nn.Module, args: object, output: object) -> None:
         due = self._step is None or self._step % self.every == 0
-        if due and name not in self._seen:
+        # without gradients nothing is learned: a test or a sample between two steps
+        if due and name not in self._seen and torch.is_grad_enabled():
             rows = rows_of(layer, first_tensor(output, f"layer {name!r}").detach())
             if len(rows) > 1:
                 self._seen[name] = Moments.of(rows).covariance
@@ -106,7 +107,7 @@ class _Bound(BoundRule):
     @torch.no_grad()
     def before(self, optimizer: torch.optim.Optimizer) -> dict[str, float | Tensor]:
         if self._step is None:
-            self._step = _steps_so_far(optimizer)
+            self._step = steps_so_far(optimizer)
         seen, self._seen = self._seen, {}
         due, self._step = self._step % self.every == 0, self._step + 1
         values: dict[str, float | Tensor] = {}
@@ -122,8 +123,3 @@ class _Bound(BoundRule):
         rank = true_rank(weight, len(covariance), getattr(layer, "groups", 1))
         found = conditioning(weight, covariance, self.eps, rank=rank)
         return {key: found[key] for key in LOGGED if key in found}
-
-
-def _steps_so_far(optimizer: torch.optim.Optimizer) -> int:
-    counts = [state["step"] for state in optimizer.state.values() if "step" in state]
-    return int(counts[0]) if counts else 0

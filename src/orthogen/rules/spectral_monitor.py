@@ -48,8 +48,9 @@ class SpectralMonitor(StepRule):
         sigma_y > 2 m,   sigma_y > m + 5 s,   and   sigma_y / m is 1.1 times the least that it was since the start
 
     with m the median over classes and s 1.48 times the median of |sigma_y - m|: the classes that broke away earlier
-    move neither, as long as they are fewer than half. Each is told once by a ``RuntimeWarning`` that names it, and
-    logged once as ``away/CLASS``, the factor sigma_y / m; ``breaking_away`` counts them.
+    move neither, as long as they are fewer than half; a layer whose m is 0 is not judged. Each is told once by a
+    ``RuntimeWarning`` that names it, and logged once as ``away/CLASS``, the factor sigma_y / m; ``breaking_away``
+    counts them. A run that is resumed starts anew with this: classes that are away, and stay, are not told again.
 
     Attributes:
         layers: names of conditional norms, with wildcards; all of them if empty.
@@ -156,9 +157,9 @@ class _Bound(BoundRule):
             return {}
         m = sigma.quantile(0.5, dim=1, keepdim=True)
         spread = _NORMAL * (sigma - m).abs().quantile(0.5, dim=1, keepdim=True)
-        times = sigma / m.clamp_min(torch.finfo(sigma.dtype).tiny)
+        times = torch.where(m > 0, sigma / m, torch.inf)  # where half of them are 0, none has anything to break from
         self._least = times if self._least is None else torch.minimum(times, self._least)
-        out = (sigma > _FACTOR * m) & (sigma > m + _SPREADS * spread) & (times > _GROWTH * self._least)
+        out = (m > 0) & (sigma > _FACTOR * m) & (sigma > m + _SPREADS * spread) & (times > _GROWTH * self._least)
         new = [label for label in out.any(0).nonzero().flatten().tolist() if label not in self.away]
         values: dict[str, float | Tensor] = {}
         for label in new:

@@ -1,5 +1,7 @@
 """A generator and a critic with all that they are trained by: what a run of `orthogen.Recipe` holds."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -7,8 +9,11 @@ from torch import Tensor, nn
 
 from orthogen.core.kinds import Augmentation, CriticPenalty, ImageSet, LatentPenalty
 from orthogen.core.maps import probe
+from orthogen.core.rng import generator
+from orthogen.core.score import Score
+from orthogen.core.score_file import plain
 from orthogen.core.shapes import Float, Int
-from orthogen.core.untouched import evaluating
+from orthogen.core.untouched import evaluating, seeded
 from orthogen.training.augmented import Augmented
 from orthogen.training.distributed import Processes
 from orthogen.training.objective import Term
@@ -42,8 +47,9 @@ class Board(State):
             for name, term in recipe.terms.items()
             if isinstance(term.penalty, LatentPenalty)
         }
-        counts = images.class_counts() if recipe.fake_labels == "data" else None
-        self._shares = torch.ones(max(1, recipe.model.classes)) if counts is None else counts.float()
+        self._shares = self._label_shares(images)
+        self._images, self._validation = images, recipe.validation
+        processes.first(self._prepare)  # which all must hear of where something is missing
 
     @property
     def augmentation(self) -> Augmentation | None:
@@ -86,6 +92,26 @@ class Board(State):
                 f"{type(model).__name__} takes {model.classes} classes and {type(data).__name__} has {has}; give {fit}"
             )
 
+    def _label_shares(self, images: ImageSet) -> Float[Tensor, "classes"]:
+        """How often each class is drawn for generated images, up to a factor."""
+        counts = images.class_counts() if self.recipe.model.classes else None
+        if counts is None:
+            return torch.ones(max(1, self.recipe.model.classes))
+        if self.recipe.fake_labels == "data":
+            return counts.float()
+        if not counts.all():
+            empty = int((counts == 0).nonzero()[0])
+            raise ValueError(
+                f"class {empty} ({images.classes[empty]}) has no images, so there is nothing to learn of it; leave it "
+                "out of data and model, or give fake_labels='data', which never draws it"
+            )
+        return torch.ones(len(counts))
+
+    def _prepare(self) -> None:
+        """Open what validation needs, before anything is written."""
+        if self._validation is not None:
+            self._validation = self._validation.with_data(self._images)
+
     def memory_of(self, term: Term, images: ImageSet) -> nn.Module | None:
         """What a penalty of either network remembers."""
         return term.penalty.init(self.generator, images)
@@ -93,7 +119,7 @@ class Board(State):
     def seat(self, images: ImageSet) -> dict[str, Player]:
         """The generator, with what its penalties learn, and the critic."""
         recipe, network = self.recipe, self.generator.module
-        rules = {name: rule.bind(network) for name, rule in recipe.objective.rules.items()}
+        rules = {name: rule.with_data(images).bind(network) for name, rule in recipe.objective.rules.items()}
         critics = {n for n, term in recipe.terms.items() if isinstance(term.penalty, CriticPenalty)} | {AUGMENTATION}
         of_critic = {name: memory for name, memory in self.memories.items() if name in critics}
         others = {name: memory for name, memory in self.memories.items() if name not in critics}
@@ -121,3 +147,44 @@ class Board(State):
     def sample(self, path: Path) -> None:
         """Images of always the same latents."""
         write_samples(path, self.recipe.model.adapt(self.average.module), self.recipe.seed)
+
+    # -------------------------------------------------------------------------------------- validation on the way
+    @property
+    def test_every(self) -> int | None:
+        """Images between validations; None where there are none."""
+        return None if self.recipe.validation is None else self.recipe.validate_every
+
+    def test(self) -> tuple[float, dict[str, float]]:
+        """The score of the averaged generator, which process 0 measures."""
+        score = self.processes.first(self._validate)
+        self._said = plain(vars(score))
+        name = f"validation/{score.name}"
+        return score.value, {name: score.value, **{f"{name}/{at}": part.value for at, part in score.named_parts()}}
+
+    def _validate(self) -> Score:
+        assert self._validation is not None
+        adapted = self.recipe.model.adapt(self.average.module)
+        with seeded(generator(self.recipe.seed, "validation"), self.processes.device):
+            score = self._validation.score(adapted, self._images, seed=self.recipe.seed)
+        return replace(score, about={**score.about, "trained_images": self.images})
+
+    def note(self, value: float) -> bool:
+        """Note the result, and all that was said of it."""
+        before = {} if self.tests is None else self.tests.told
+        better = super().note(value)
+        assert self.tests is not None
+        self.tests = replace(
+            self.tests, told={**before, "last": self._said, **({"best": self._said} if better else {})}
+        )
+        return better
+
+    def scores(self) -> Sequence[Score]:
+        """The last validation, and the best, which is selected on the validation's own data."""
+        if self.tests is None:
+            return ()
+        last, best = (Score(**self.tests.told[which]) for which in ("last", "best"))
+        chosen = f"the best of {self.tests.count} validations, selected on the validation data itself"
+        return (
+            replace(last, protocol={**last.protocol, "selection": "none: the last of the run"}),
+            replace(best, name=f"Best {best.name}", protocol={**best.protocol, "selection": chosen}),
+        )

@@ -39,6 +39,7 @@ def _write(state: State, run: Run, keep: int, random: Sequence[Mapping[str, Tens
     numbers = {
         "images": state.images,
         "seconds": state.seconds,
+        "steps": {name: player.steps for name, player in state.players.items()},
         "meter": state.meter.state_dict(),
         "tests": None if state.tests is None else asdict(state.tests),
     }
@@ -62,6 +63,8 @@ def restore(state: State, checkpoint: Checkpoint) -> None:
     _set_random_states(state, checkpoint.tensors(f"random/{state.processes.rank}/"))
     numbers = checkpoint.numbers()
     state.images, state.seconds = numbers["images"], numbers["seconds"]
+    for name, player in state.players.items():
+        player.steps = numbers["steps"][name]
     state.meter.load_state_dict(numbers["meter"])
     state.tests = Tests(**numbers["tests"]) if numbers.get("tests") else None
 

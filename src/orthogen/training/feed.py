@@ -60,13 +60,21 @@ class Feed:
         seed: of order and random choices.
         processes: those that share each batch.
         sampling: which images an epoch shows, see `orthogen.core.sampling`; each once if None.
+        turns: equal pieces of a step's images that are used one after another, as by several critic steps; processes
+            share out each of them, so that a piece holds the same images however many processes there are.
 
     Raises:
         ValueError: there are no images, or no labels where the sampling needs them.
     """
 
     def __init__(
-        self, images: ImageSet, batch: int, seed: int, processes: Processes, sampling: Sampling | None = None
+        self,
+        images: ImageSet,
+        batch: int,
+        seed: int,
+        processes: Processes,
+        sampling: Sampling | None = None,
+        turns: int = 1,
     ) -> None:
         if len(images) == 0:
             raise ValueError("the data set is empty; give one with at least one image")
@@ -76,7 +84,7 @@ class Feed:
             raise ValueError(
                 f"{self.sampling} needs class labels, and the data has none; give labeled data, or Shuffled()"
             )
-        self.images, self.batch, self.seed, self.processes = images, batch, seed, processes
+        self.images, self.batch, self.seed, self.processes, self.turns = images, batch, seed, processes, turns
         self._order = lru_cache(maxsize=2)(self._permutation)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orthogen-feed")
         self._ahead: tuple[int, Future[Batch]] | None = None
@@ -96,7 +104,7 @@ class Feed:
 
     def _fetch(self, step: int) -> Batch:
         rng = generator(self.seed, "flip", step, self.processes.rank)
-        index = self.processes.part(self.index(step))
+        index = torch.cat([self.processes.part(piece) for piece in self.index(step).chunk(self.turns)])
         batch = Batch(self.images.images(index, rng=rng), self.images.labels(index))
         return batch.pinned() if self.processes.device.type == "cuda" else batch
 

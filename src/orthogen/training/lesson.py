@@ -45,20 +45,60 @@ class Lesson(State):
                 f"{type(model).__name__} builds {', '.join(sorted(built))}; a ClassifierRecipe takes a model that "
                 "builds a classifier, such as DecorrelatedResNet"
             )
+        self._check_images(images)
+        self._check_augmentation()
+        # convolutions on small images are a third faster so
+        self.classifier = built["classifier"].to(self.processes.device).to(memory_format=torch.channels_last)
+        self._check_classifier(images)
+        return built
+
+    def _check_images(self, images: ImageSet) -> None:
+        model = self.recipe.model
         for data, its in ((self.recipe.data, images), (self.recipe.test, self.test_images)):
-            if len(its.classes) != model.classes:
-                has = f"{len(its.classes)} classes" if its.classes else "no class labels"
+            counts = its.class_counts()
+            if counts is None or len(counts) != model.classes:
+                has = "no class labels" if counts is None else f"{len(counts)} classes"
                 raise ValueError(
                     f"{type(model).__name__} tells {model.classes} classes apart and {type(data).__name__} has {has}; "
                     "change one to fit the other"
                 )
-        # convolutions on small images are a third faster so
-        self.classifier = built["classifier"].to(self.processes.device).to(memory_format=torch.channels_last)
-        with torch.no_grad(), evaluating(self.classifier):
-            self.classifier(
-                torch.zeros(2, images.channels, images.resolution, images.resolution, device=self.processes.device)
+        if not len(self.test_images):
+            raise ValueError("test: the data set is empty; give one with at least one image")
+        for i, (learned, tested) in enumerate(zip(images.classes, self.test_images.classes, strict=True)):
+            if learned != tested:
+                raise ValueError(
+                    f"test: class {i} is {tested!r}, and in training it is {learned!r}; give the same classes in the "
+                    "same order"
+                )
+        ours, theirs = (f"{x.channels}x{x.resolution}x{x.resolution}" for x in (self.test_images, images))
+        if ours != theirs:
+            raise ValueError(
+                f"test: its images are {ours} and those of training {theirs} (channels x height x width); fit one to "
+                "the other"
             )
-        return built
+
+    def _check_augmentation(self) -> None:
+        its = self.augmentation
+        if its is not None and type(its).observe is not Augmentation.observe and its.init() is not None:
+            raise ValueError(
+                f"{type(its).__name__} follows a critic, which a classifier does not have; fix how strong it is "
+                "(p=0.2), or give another, such as PadCrop"
+            )
+
+    def _check_classifier(self, images: ImageSet) -> None:
+        name, size = type(self.recipe.model).__name__, (images.channels, images.resolution, images.resolution)
+        fit = f"images of {'x'.join(map(str, size))} (channels x height x width)"
+        with torch.no_grad(), evaluating(self.classifier):
+            try:
+                logits = self.classifier(torch.zeros(2, *size, device=self.processes.device))
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())
+                raise ValueError(f"{name} does not take {fit}: {reason}; change one to fit the other") from error
+        if logits.shape != (2, self.recipe.model.classes):
+            raise ValueError(
+                f"{name} makes {tuple(logits.shape)} of two {fit}; it says that it tells {self.recipe.model.classes} "
+                "classes apart"
+            )
 
     def memory_of(self, term: Term, images: ImageSet) -> nn.Module | None:
         """What a penalty on weights remembers."""

@@ -78,7 +78,8 @@ def train(
 
         run, start = processes.first(look)
         images = recipe.data.open()
-        feed = stack.enter_context(Feed(images, recipe.images_per_step, recipe.seed, processes, recipe.sampling))
+        taken, turns = recipe.images_per_step, recipe.images_per_step // recipe.batch
+        feed = stack.enter_context(Feed(images, taken, recipe.seed, processes, recipe.sampling, turns))
         state = _begin(recipe, images, processes)
         if start is not None:
             restore(state, start)

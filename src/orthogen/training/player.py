@@ -23,6 +23,9 @@ class Player:
         settings: of the optimizer.
         clip: largest norm of all gradients together; None for no clipping.
         rules: what happens around the optimizer's step, by name, in their order.
+
+    Attributes:
+        steps: taken so far.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Player:
             raise ValueError(f"the {name} has no parameter that requires a gradient; there is nothing to train")
         self.optimizer = settings.over(self.parameters.values())
         self.optimizer.zero_grad()
+        self.steps = 0
 
     def step(self, factor: float, processes: Processes, buffers: Iterable[Tensor]) -> dict[str, Tensor | float]:
         """One optimizer step, and what to log of it.
@@ -57,7 +61,7 @@ class Player:
         if self.clip is not None:
             clip_grads_with_norm_(self.parameters.values(), self.clip, norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor
+            group["lr"], group["steps"] = self.rate * factor, self.steps  # not every optimizer counts, and rules ask
         values: dict[str, Tensor | float] = {f"rate/{self.name}": self.rate * factor, f"norm/{self.name}": norm}
         for name, rule in self.rules.items():
             values |= {f"{name}/{key}": value for key, value in rule.before(self.optimizer).items()}
@@ -65,6 +69,7 @@ class Player:
         for name, rule in self.rules.items():
             values |= {f"{name}/{key}": value for key, value in rule.after(self.optimizer).items()}
         self.optimizer.zero_grad()
+        self.steps += 1
         return values
 
     def tensors(self) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from orthogen.core.choices import check_choices
 from orthogen.core.claim import Claim
-from orthogen.core.kinds import Augmentation, Data, Model, StepRule, WeightPenalty
+from orthogen.core.kinds import Augmentation, Data, Model, StepRule, Validation, WeightPenalty
 from orthogen.core.sampling import Sampling, Shuffled
 from orthogen.training.objective import Objective, Term
 from orthogen.training.schedule import linear_decay, milestones
@@ -148,6 +148,9 @@ class Recipe(TrainingRecipe):
         fake_labels: class labels of generated images, where there are classes: all alike often ("uniform"), or as often
             as in the data ("data").
         decay_from: images after which both learning rates fall linearly to 0 at ``images``; None for constant rates.
+        validation: how the generator is measured on the way; None for not at all. The best checkpoint is kept, and the
+            last and the best score are among the run's, each under a name that says what it is.
+        validate_every: images between validations; 0 for one at the end alone.
     """
 
     objective: Objective = field(default_factory=Objective)
@@ -156,6 +159,8 @@ class Recipe(TrainingRecipe):
     critic_steps: int = field(default=1, kw_only=True)
     fake_labels: Literal["uniform", "data"] = field(default="uniform", kw_only=True)
     decay_from: int | None = field(default=None, kw_only=True)
+    validation: Validation | None = field(default=None, kw_only=True)
+    validate_every: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.critic_steps < 1:

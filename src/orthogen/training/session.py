@@ -89,6 +89,7 @@ class Session:
         tested: dict[str, float] = {}
         better = False
         if state.test_every is not None and is_due(state.test_every):
+            self._fold()  # what is not finite is said before it is tested
             value, tested = state.test()
             better = state.note(value)
         if tested or is_due(self.log_every):

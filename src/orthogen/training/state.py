@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,12 +37,14 @@ class Tests:
         images: images shown by then.
         last: the newest value.
         count: how many tests there have been.
+        told: more about the best and the last, ready for JSON, where a kind of run has more to say.
     """
 
     best: float
     images: int
     last: float
     count: int = 1
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tally(values: Values, name: str, value: Tensor) -> None:

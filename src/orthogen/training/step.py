@@ -26,10 +26,12 @@ class Game(Board):
         parts.
         """
         steps = self.recipe.critic_steps
-        values: Values = {}
+        found: dict[str, list[Tensor | float]] = {}
         for i, share in enumerate(batch.chunk(steps)):
             for name, value in _critic_step(self, share, self.step * steps + i).items():
-                values[name] = values.get(name, 0.0) + value / steps
+                found.setdefault(name, []).append(value)
+        # means over the critic's steps, of a lazy penalty over those that it took part in
+        values: Values = {name: sum(each) / len(each) for name, each in found.items()}
         values |= _generator_step(self, share)
         self.count()
         return values
