@@ -11,7 +11,7 @@ def options(p: ArgumentParser) -> None:
     """The options of the verb that no other has."""
     p.add_argument(
         "--directions", nargs="+", default=(), metavar="FILE|WHICH",
-        help="a directions file, which directions, or both: sefa.safetensors 0 5 pose (default: the model's own, or the "
+        help="a directions file, which ones, or both: sefa.safetensors 0 5 pose (default: the model's own, or the "
         "latent's coordinates); a file in the run's directions/ goes by its name, such as sefa",
     )  # fmt: skip
     p.add_argument("--rows", type=int, metavar="N", help="the first N directions, where none are named (default: 12)")
