@@ -17,26 +17,25 @@ __all__ = ["is_database", "lmdb_source"]
 _OPENED: WeakValueDictionary[str, Any] = WeakValueDictionary()  # LMDB lets a process open a database only once
 _OPENING = Lock()
 
+SPARE = 64  # pages at the end that a whole database may count without having written them, because nothing is in them
+
 
 def is_database(path: Path) -> bool:
     """Whether a folder is an LMDB database."""
     return (path / "data.mdb").is_file()
 
 
-def _environment(path: Path, owner: str) -> Any:
-    try:
-        import lmdb
-    except ImportError:
-        raise ModuleNotFoundError(f"{owner}: {path} needs the package lmdb; pip install 'orthogen[lsun]'") from None
+def _environment(path: Path, lmdb: Any) -> Any:
     key = os.path.realpath(path)
     with _OPENING:
         if (environment := _OPENED.get(key)) is None:
-            try:
-                # without a lock file, because data sets lie on disks that one may not write to
-                environment = lmdb.open(key, readonly=True, create=False, lock=False, readahead=False, meminit=False)
-            except lmdb.Error as error:
-                raise ValueError(f"{owner}: {path} is no whole LMDB database ({error}); unpack it again") from error
+            # without a lock file, because data sets lie on disks that one may not write to
+            environment = lmdb.open(key, readonly=True, create=False, lock=False, readahead=False, meminit=False)
             _OPENED[key] = environment
+    page = environment.stat()["psize"]
+    needed, there = (environment.info()["last_pgno"] + 1) * page, (path / "data.mdb").stat().st_size
+    if there < needed - SPARE * page:  # to read beyond the end of a mapped file would end the process
+        raise lmdb.Error(f"{there:,} of {needed:,} bytes are there")
     return environment
 
 
@@ -47,11 +46,18 @@ def lmdb_source(path: Path, owner: str, *, skip: int = 0, limit: int | None = No
         ModuleNotFoundError: the package lmdb is not installed.
         ValueError: it is no whole database.
     """
-    environment = _environment(path, owner)
-    with environment.begin() as reading:
-        keys = reading.cursor().iternext(keys=True, values=False)
-        taken = islice(keys, skip, None if limit is None else skip + limit)
-        names = tuple(key.decode("latin-1") for key in taken)
+    try:
+        import lmdb
+    except ImportError:
+        raise ModuleNotFoundError(f"{owner}: {path} needs the package lmdb; pip install 'orthogen[lsun]'") from None
+    try:
+        environment = _environment(path, lmdb)
+        with environment.begin() as reading:
+            keys = reading.cursor().iternext(keys=True, values=False)
+            taken = islice(keys, skip, None if limit is None else skip + limit)
+            names = tuple(key.decode("latin-1") for key in taken)
+    except lmdb.Error as error:
+        raise ValueError(f"{owner}: {path} is no whole LMDB database ({error}); unpack it again") from error
 
     @contextmanager
     def read(name: str) -> Iterator[IO[bytes]]:

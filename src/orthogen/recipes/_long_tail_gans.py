@@ -208,7 +208,7 @@ TWIN = (
 def small(name: str, column: Column, switches: Switches) -> Recipe:
     """The same on drawn scenes, of some minutes on two cores."""
     whole = full(name, column, switches)
-    scenes = FactorClasses(Shapes3d(resolution=32), "shape")
+    scenes = FactorClasses(Shapes3d(resolution=32), "shape", part="train")
     if isinstance(column.model, BigGan):
         model: Sngan | BigGan = replace(
             column.model, resolution=32, classes=4, width=8, shared_dim=32, attention=(16,), critic_attention=None
@@ -226,7 +226,7 @@ def small(name: str, column: Column, switches: Switches) -> Recipe:
         critic_optimizer=replace(whole.critic_optimizer, lr=5 * whole.critic_optimizer.lr),
         ema=2_000 if whole.ema else 0,
         ema_start=8_000 if whole.ema else 0,
-        validation=Validate("Fid", scenes, n=1000, reference_n=2000, extractor=Pixels()),
+        validation=Validate("Fid", replace(scenes, part="test"), n=1000, reference_n=2000, extractor=Pixels()),
         validate_every=16_000,
         checkpoint_every=16_000,
         sample_every=16_000,

@@ -39,7 +39,7 @@ def spectral_norm(
 
     from ``u``, or from a random vector; the error falls by (sigma_2 / sigma_1)² per round. Give the u of one call to
     the next where W changes little in between, and a single step will do. Its sigma is never larger than the exact one.
-    The vectors carry no gradient; that of sigma is exact once they are.
+    The vectors carry no gradient; that of sigma is exact once they are, and a second one lacks their part.
 
     A matrix of zeros has sigma 0 and gradient 0, and leaves u as it was, ready for when the matrix is none.
 
