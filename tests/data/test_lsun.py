@@ -177,6 +177,23 @@ def test_databases_that_are_broken(tmp_path):
     assert no(tmp_path).endswith("; unpack it again")
 
 
+def test_a_database_that_was_cut_short_is_no_crash(tmp_path):
+    at = tmp_path / "church_outdoor_train_lmdb"
+    database(at, [encoded(scene(i, 80, 60), "png") for i in range(60)])
+    whole = (at / "data.mdb").read_bytes()
+    (at / "data.mdb").write_bytes(whole[: len(whole) // 3])
+    said = f"Lsun: {at} is no whole LMDB database ({len(whole) // 3:,} of {len(whole):,} bytes are there); unpack it"
+    assert no(tmp_path).startswith(said)
+
+
+def test_a_database_with_damaged_pages(tmp_path):
+    at = tmp_path / "church_outdoor_train_lmdb"
+    database(at, [encoded(scene(i), "png") for i in range(20)])
+    data = (at / "data.mdb").read_bytes()
+    (at / "data.mdb").write_bytes(data[:8192] + bytes(len(data) - 8192))  # the two pages that say where others are stay
+    assert no(tmp_path).startswith(f"Lsun: {at} is no whole LMDB database (")
+
+
 def test_records_that_are_no_images(tmp_path):
     records = database(tmp_path / "church_outdoor_train_lmdb", [encoded(scene(0), "jpeg"), b"no image"])
     key = hashlib.sha1(b"no image").hexdigest()

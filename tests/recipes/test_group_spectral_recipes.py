@@ -161,7 +161,9 @@ def tiny(recipe: og.Recipe) -> og.Recipe:
     """Three steps of a twin, validated and monitored on the way."""
     big = {"attention": (), "dim": 12} if isinstance(recipe.model, og.BigGan) else {}
     hues = ("floor_hue", "wall_hue", "object_hue", "shape")
-    scenes = replace(recipe.validation.data, data=og.Shapes3d(resolution=16, varying=hues))
+    drawn = og.Shapes3d(resolution=16, varying=hues)
+    scenes, unseen = (replace(each, data=drawn) for each in (recipe.data.data, recipe.validation.data))
+    assert (scenes.part, unseen.part) == ("train", "test")
     step = 8 * recipe.critic_steps
     return replace(
         recipe,
@@ -171,7 +173,7 @@ def tiny(recipe: og.Recipe) -> og.Recipe:
         batch=8,
         ema=40 if recipe.ema else 0,
         ema_start=step if recipe.ema else 0,
-        validation=replace(recipe.validation, data=scenes, n=40, reference_n=40),
+        validation=replace(recipe.validation, data=unseen, n=40, reference_n=40),
         validate_every=2 * step,
         objective=replace(recipe.objective, rules={"spectral": og.SpectralMonitor(every=1)}),
         checkpoint_every=0,
