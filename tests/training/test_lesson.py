@@ -84,7 +84,14 @@ def test_it_learns_and_says_how_well(tmp_path: Path) -> None:
     assert last.value < 0.2  # chance is 2/3
     assert last.stderr == pytest.approx((last.value * (1 - last.value) / 60) ** 0.5)
     assert best.value <= last.value
-    assert last.protocol["selection"] == "none: the last of the run"
+    assert last.protocol == {
+        "data": "SpotData",
+        "images": 60,
+        "resolution": 8,
+        "classes": "3: class 0, class 1, class 2",
+        "precision": "float32",
+        "selection": "none: the last of the run",
+    }
     assert best.protocol["selection"] == "the best of 25 tests, selected on the test images themselves"
     tested = [line["error/test"] for line in run.log() if "error/test" in line]
     assert len(tested) == 25
@@ -231,6 +238,11 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, chang
     with pytest.raises(ValueError, match=said):
         og.train(lesson(**changes), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_test_set_is_said_to_be_that(tmp_path):
+    with pytest.raises(FileNotFoundError, match="test: Cifar10: no path was given; give the folder"):
+        og.train(lesson(test=og.Cifar10()), tmp_path / "run", quiet=True)
 
 
 def test_a_penalty_on_latents_is_refused():

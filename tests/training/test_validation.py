@@ -1,5 +1,6 @@
 """A generator measured while it is trained: by the protocol of `measure`, without a trace in the run."""
 
+import math
 import os
 import subprocess
 import sys
@@ -106,6 +107,23 @@ def test_what_is_validated_is_the_average_and_draws_are_its_own(tmp_path: Path) 
     assert [line["validation/looks"] for line in logged] == [1.0, 2.0, 0.0]
     assert logged[0]["validation/looks/tail"] == 2.0
     assert "validation/looks/k" not in logged[0]  # which has no error, and is a setting
+
+
+@dataclass(frozen=True)
+class Listed(Validation):
+    values: tuple[float, ...] = (math.nan, 3.0, math.nan, 2.0, 5.0)
+
+    def score(self, generator: og.Generator, data: ImageSet, *, seed: int) -> og.Score:
+        SEEN.append((generator, True, 0, seed, 0.0))
+        return og.Score(self.values[len(SEEN) - 1], name="listed")
+
+
+def test_what_is_no_number_is_never_the_best_for_long(tmp_path: Path) -> None:
+    SEEN.clear()
+    run = og.train(classes(validation=Listed(), validate_every=48, sample_every=0), tmp_path / "run", quiet=True)
+    assert [score.value for score in read(run.folder)] == [5.0, 2.0]
+    assert run.best is not None
+    assert run.best.images == 192
 
 
 def test_stopped_and_continued_it_ends_where_an_uninterrupted_run_ends(tmp_path: Path) -> None:

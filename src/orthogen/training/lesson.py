@@ -29,7 +29,10 @@ class Lesson(State):
     recipe: ClassifierRecipe
 
     def __init__(self, recipe: ClassifierRecipe, images: ImageSet, processes: Processes) -> None:
-        self.test_images = recipe.test.open()
+        try:
+            self.test_images = recipe.test.open()
+        except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
+            raise type(error)(f"test: {error}") from error
         super().__init__(recipe, images, processes)
 
     @property
@@ -168,8 +171,14 @@ class Lesson(State):
         """The last error on the test images, and the best, which is selected on them."""
         if self.tests is None:
             return ()
-        n = len(self.test_images)
-        protocol = {"data": type(self.recipe.test).__name__, "images": n, "precision": self.recipe.precision}
+        n, names = len(self.test_images), self.test_images.classes
+        protocol = {
+            "data": type(self.recipe.test).__name__,
+            "images": n,
+            "resolution": self.test_images.resolution,
+            "classes": f"{len(names)}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}",
+            "precision": self.recipe.precision,
+        }
 
         def score(name: str, value: float, images: int, selection: str) -> Score:
             stderr = (value * (1 - value) / n) ** 0.5

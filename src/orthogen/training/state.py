@@ -1,5 +1,6 @@
 """Everything that changes while a recipe is trained: networks, averages, optimizers, memories, random streams."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -191,7 +192,7 @@ class State(ABC):
         """Note the result of a test; whether it is the best so far."""
         before, here = self.tests, Tests(value, self.images, value)
         if before is not None:
-            better = here if value < before.best else before
+            better = here if value < before.best or math.isnan(before.best) else before
             here = replace(better, last=value, count=before.count + 1)
         self.tests = here
         return here.images == self.images
