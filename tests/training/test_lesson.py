@@ -185,6 +185,8 @@ def test_a_classifier_is_had_back_and_is_no_generator(tmp_path: Path) -> None:
     page = og.report(run.folder).read_text(encoding="utf-8")
     assert "Test error" in page
     assert "Traversals could not be drawn" not in page
+    assert "There are no sample grids" not in page
+    assert "of the test images" in page
 
 
 @dataclass(frozen=True)

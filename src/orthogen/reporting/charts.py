@@ -13,12 +13,18 @@ __all__ = ["charts"]
 
 _SECTIONS = {
     "loss": "Losses",
+    "error": "Errors",
+    "validation": "Validation",
     "penalty": "Penalties",
     "norm": "Gradient norms",
     "rate": "Learning rates and speed",
     "speed": "Learning rates and speed",
 }
-_TITLES = {"speed/images_per_second": "images per second"}
+_TITLES = {
+    "speed/images_per_second": "images per second",
+    "error/train": "of the images learned from, as they are seen",
+    "error/test": "of the test images",
+}
 _HIDDEN = ("seconds", "step", "epoch")  # counters, not curves
 
 
@@ -37,7 +43,8 @@ def charts(runs: Sequence[RunRecord]) -> dict[str, list[tuple[str, Markup]]]:
         head, _, rest = key.partition("/")
         lines = {run.name: run.log[key] for run in runs if key in run.log}
         colors = [PALETTE[i % len(PALETTE)] for i, run in enumerate(runs) if key in run.log]
-        title = _TITLES.get(key, rest or key) + (" learning rate" if head == "rate" else "")
+        named = rest if head in _SECTIONS and rest else key.replace("/", " ")  # of a rule: nog cosine, olr rate
+        title = _TITLES.get(key, named) + (" learning rate" if head == "rate" else "")
         svg = curves(lines, f"{title} over images", colors=colors, legend=len(runs) > 1, log=head != "rate")
         found[_SECTIONS.get(head, "More")].append((title, Markup(svg)))
     for run in runs:

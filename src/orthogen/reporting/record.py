@@ -47,7 +47,7 @@ class RunRecord:
     @property
     def draws_nothing(self) -> bool:
         """Whether what it trained is no generator: there is nothing to traverse."""
-        return str(self.recipe.get("type", "")).endswith(":ClassifierRecipe")
+        return _draws_nothing(self.recipe)
 
     @property
     def images(self) -> int | None:
@@ -63,6 +63,10 @@ class RunRecord:
         values = self.log["seconds"][1]
         values = values[np.isfinite(values)]
         return float(values.max()) if len(values) else None
+
+
+def _draws_nothing(recipe: object) -> bool:
+    return isinstance(recipe, Mapping) and str(recipe.get("type", "")).endswith(":ClassifierRecipe")
 
 
 def _json(path: Path, notes: list[str]) -> dict[str, Any]:
@@ -172,7 +176,7 @@ def read_run(path: str | Path) -> RunRecord:
         notes.append("run.json names no recipe: no settings.")
     numbered = [(re.search(r"(\d+)$", file.stem), file) for file in (folder / "samples").glob("*.png")]
     samples = sorted((int(found[1]), file) for found, file in numbered if found)
-    if not samples:
+    if not samples and not _draws_nothing(recipe):
         notes.append("There are no sample grids.")
     log = _log(folder / "log.jsonl", notes)
     scores = _scores(folder / "scores.json", notes)
