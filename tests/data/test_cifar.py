@@ -387,6 +387,15 @@ def test_an_archive_that_is_cut(tmp_path):
         assert no(path).startswith(f"Cifar10: {path} is no whole tar archive (")
 
 
+def test_a_byte_that_has_changed_in_a_packed_archive_is_found(tmp_path):
+    folder = binary(tmp_path)
+    path = packed(folder, "cifar-10-binary.tar.gz")
+    whole = path.read_bytes()
+    for at in range(len(whole) // 8, len(whole) - 8, len(whole) // 8):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert no(path).startswith(f"Cifar10: {path} ")
+
+
 def test_an_archive_that_claims_a_file_of_a_tebibyte(tmp_path):
     claim = tarfile.TarInfo("cifar-10-batches-bin/test_batch.bin")
     claim.size = 2**40

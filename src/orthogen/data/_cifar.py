@@ -4,10 +4,12 @@ Their site offers two tar archives of each, of pickles and of binary records, wh
 whose images are encoded are read from an npz file.
 """
 
+import gzip
 import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,12 @@ from orthogen.data._plain_pickle import Refused
 __all__ = ["Published"]
 
 LARGEST = 2**30  # bytes; a file in an archive that claims more is none of CIFAR's
+
+
+def _unzipped(path: Path) -> BufferedIOBase:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if zipped else path.open("rb")
 
 
 @dataclass(frozen=True)
@@ -119,16 +127,16 @@ class Published:
         wanted = {f"{folder}/{name}": name for folder, names in forms for name in names}
         found: dict[str, bytes] = {}
         try:
-            with tarfile.open(path, "r|*") as archive:
+            with _unzipped(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
                 for member in archive:
                     if member.size > LARGEST:  # to go past it can take minutes
                         raise tarfile.TarError(f"a file in it claims {member.size:,} bytes")
                     name = wanted.get(member.name.removeprefix("./"))
-                    file = archive.extractfile(member) if name and member.isfile() else None
-                    if name and file:
-                        found[name] = file.read()
-                    if any(found.keys() >= set(names) for _, names in forms):
-                        break
+                    content = archive.extractfile(member) if name and member.isfile() else None
+                    if name and content:
+                        found[name] = content.read()
+                while file.read(2**20):  # to the end, where gzip has its checksum
+                    pass
         except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
             raise ValueError(f"{self.owner}: {path} is no whole tar archive ({error}); copy it again") from error
         for _, names in forms:

@@ -114,6 +114,9 @@ class TrainingRecipe(ABC):
             raise ValueError(
                 f"batch={self.batch}, accumulate={self.accumulate}: the batch must be a whole multiple of the parts"
             )
+        for name in ("checkpoint_every", "sample_every", "test_every", "validate_every", "ema", "ema_start"):
+            if getattr(self, name, 0) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}: it counts images, and cannot be negative")
         if self.images < self.images_per_step:
             raise ValueError(f"images={self.images} is less than one step of {self.images_per_step}")
 
