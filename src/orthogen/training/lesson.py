@@ -120,7 +120,7 @@ class Lesson(State):
         parts, values = self.recipe.accumulate, Values()
         for share in batch.chunk(parts):
             assert share.labels is not None
-            logits = self._logits(self._changed(share.images))
+            logits = self._logits(self.classifier, self._changed(share.images))
             loss = F.cross_entropy(logits, share.labels)
             tally(values, "loss/classifier", loss / parts)
             tally(values, "error/train", _wrong(logits, share.labels).float().mean() / parts)
@@ -138,9 +138,9 @@ class Lesson(State):
             return images
         return self.augmentation(images, state=self.memory(AUGMENTATION), rng=self.own["augment"])
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
         with self.autocast():
-            return self.classifier(images.contiguous(memory_format=torch.channels_last)).float()
+            return network(images.contiguous(memory_format=torch.channels_last)).float()
 
     @property
     def test_every(self) -> int:
@@ -152,17 +152,13 @@ class Lesson(State):
         """The error on the test images, a share; the processes share them out."""
         index = torch.arange(len(self.test_images))[self.processes.rank :: self.processes.size]
         wrong = torch.zeros((), device=self.processes.device)
-        network, own = self.average.module, self.classifier
-        self.classifier = network
-        try:
-            with evaluating(network):
-                for rows in index.split(AT_ONCE):
-                    images = to_float(self.test_images.images(rows).to(self.processes.device))
-                    labels = self.test_images.labels(rows)
-                    assert labels is not None
-                    wrong += _wrong(self._logits(images), labels.to(self.processes.device)).sum()
-        finally:
-            self.classifier = own
+        network = self.average.module
+        with evaluating(network):
+            for rows in index.split(AT_ONCE):
+                images = to_float(self.test_images.images(rows).to(self.processes.device))
+                labels = self.test_images.labels(rows)
+                assert labels is not None
+                wrong += _wrong(self._logits(network, images), labels.to(self.processes.device)).sum()
         self.processes.average([wrong])
         error = (wrong * self.processes.size / len(self.test_images)).item()
         return error, {"error/test": error}
