@@ -18,12 +18,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 from matplotlib import rc_context
+from matplotlib.ticker import NullFormatter
 
 from orthogen import recipes
 from orthogen.core.kinds import Data, ImageSet
 from orthogen.core.score_file import read
 from orthogen.data.cifar import Cifar10
-from orthogen.reporting.figures import PALETTE, STYLE
+from orthogen.reporting.figures import PALETTE, STYLE, brief
 from orthogen.training.loop import train
 from orthogen.training.recipe import ClassifierRecipe
 
@@ -107,7 +108,7 @@ def table(out: Path) -> None:
 
 def figure(out: Path, to: Path) -> None:
     """Draw both condition numbers over training, the median over seeds."""
-    titles = {"condition": "largest / 27th eigenvalue", "ridge_condition": "(largest + eps) / eps"}
+    titles = {"condition": "l_1 / l_rank, the true spectrum", "ridge_condition": "(l_1 + eps) / eps, with the ridge"}
     with rc_context(STYLE):
         picture, axes = plt.subplots(len(NORMS), len(titles), figsize=(9, 6), sharex=True, layout="constrained")
         for (row, norm), (column, (key, title)) in product(enumerate(NORMS), enumerate(titles.items())):
@@ -118,6 +119,9 @@ def figure(out: Path, to: Path) -> None:
                     middle = [statistics.median(values) for values in zip(*(curve[1] for curve in curves), strict=True)]
                     panel.plot(curves[0][0], middle, color=color, label=setting.replace("+", " + ") or "plain", lw=1.4)
             panel.set_yscale("log")
+            panel.yaxis.set_major_formatter(lambda value, _: brief(value))
+            panel.yaxis.set_minor_formatter(NullFormatter())
+            panel.xaxis.set_major_formatter(lambda value, _: brief(value))
             panel.set_title(f"{norm}: {title}", fontsize=10)
             if row == len(NORMS) - 1:
                 panel.set_xlabel("images")
