@@ -385,7 +385,7 @@ def test_as_extractor(unchecked):
     assert as_extractor("Inception") == as_extractor(Inception) == og.Inception()
     assert as_extractor(Inception("w.pth")) == Inception("w.pth")
     with pytest.raises(
-        ValueError, match="no extractor is called 'resnet'; there are Custom, Inception, or give my_file"
+        ValueError, match="no extractor is called 'resnet'; there are Custom, Inception, Pixels, or give my_file"
     ):
         as_extractor("resnet")
     for wrong in (3, nn.Linear):
