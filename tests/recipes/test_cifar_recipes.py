@@ -75,9 +75,9 @@ def test_switches_on_the_command_line(capsys):
     assert found == {"nog": True, "norm": "batchnorm"}
     assert rest == ["--batch", "64", "--model.width", "16"]
     assert main(["train", "orthogonality.cifar10", "--norm", "layernorm"]) == 2
-    assert capsys.readouterr().err == (
-        "orthogen: invalid choice 'layernorm' for argument '--norm'. Expected one of ('zca', 'batchnorm').\n"
-    )
+    said = capsys.readouterr().err  # in tyro's words, which differ between its versions
+    assert said.count("\n") == 1
+    assert all(word in said for word in ("orthogen:", "--norm", "'layernorm'", "'zca'", "'batchnorm'"))
     assert main(["train", "orthogonality.cifar10", "--ngo"]) == 2
     assert "--ngo is no field of orthogonality.cifar10; nearest: --nog" in capsys.readouterr().err
     assert main(["train", "orthogonality.cifar10"]) == 2
