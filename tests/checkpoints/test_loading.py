@@ -113,7 +113,7 @@ def test_a_model_of_the_users_own(tmp_path: Path) -> None:
         og.load(run.folder)
     assert str(caught.value) == (
         f"{run.checkpoints[0].path} was made by the model tiny_gan:TinyGan, which is not part of orthogen; "
-        "hand it over: load(path, model=...)"
+        "hand it over: load(path, model=...), or --with FILE.py on the command line"
     )
     with pytest.raises(ValueError, match=re.escape(f"the recipe of {run.folder} cannot be rebuilt here: tiny_gan:")):
         _ = run.recipe

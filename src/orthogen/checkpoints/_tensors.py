@@ -67,7 +67,7 @@ def _model(record: Mapping[str, Any], path: Path) -> Model:
             raise ValueError(f"{path} records a {kind[:80]} that cannot be built here: {reason}") from error
         raise ValueError(
             f"{path} was made by the model {kind[:80]}, which is not part of orthogen; hand it over: "
-            "load(path, model=...)"
+            "load(path, model=...), or --with FILE.py on the command line"
         ) from error
     if not isinstance(found, Model):
         raise ValueError(f"{path} names {kind[:80]} as its model, which is none")
