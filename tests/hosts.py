@@ -98,18 +98,18 @@ class Host:
     separable: bool = True
     repeatable: bool = True
     call: Callable[..., Tensor] = lambda module, z: module(z)
-    labelled: bool = False
+    labeled: bool = False
     train: bool = False
 
     def build(self, dtype: torch.dtype = torch.float32) -> tuple[og.Generator, Callable[[int], og.LatentMap]]:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             module = self.make().to(dtype).train(self.train)
-        G = og.adapt(module, og.Normal(4), call=self.call, classes=3 * self.labelled)
+        G = og.adapt(module, og.Normal(4), call=self.call, classes=3 * self.labeled)
 
         def probe(batch: int) -> og.LatentMap:
             f = og.probe(G, self.layers)
-            return og.given(f, label=torch.arange(batch) % 3) if self.labelled else f
+            return og.given(f, label=torch.arange(batch) % 3) if self.labeled else f
 
         return G, probe
 
@@ -140,13 +140,13 @@ HOSTS = {
     "noise": Host(lambda: _mlp(Noisy()), ("2", "3"), separable=False, repeatable=False),
     "batch spread": Host(lambda: _mlp(BatchSpread()), ("2", "3"), separable=False),
     "moving average, called twice": Host(Counting, ("layer", "output"), separable=False, train=True),
-    "conditional": Host(Conditional, ("norm", "output"), call=lambda m, z, label: m(z, label), labelled=True),
+    "conditional": Host(Conditional, ("norm", "output"), call=lambda m, z, label: m(z, label), labeled=True),
     "attention": Host(Attention, ("attention", "output")),
     "two latents": Host(TwoLatents, ("b", "output"), call=lambda m, z: m((z[:, :1], z[:, 1:]))),
 }
 
 # for what is about conditional norms of this library
-CONDITIONAL_MAPS = Host(ConditionalMaps, ("norm", "output"), call=lambda m, z, label: m(z, label), labelled=True)
+CONDITIONAL_MAPS = Host(ConditionalMaps, ("norm", "output"), call=lambda m, z, label: m(z, label), labeled=True)
 
 
 def painted(host: Host) -> Host:

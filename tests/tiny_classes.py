@@ -1,4 +1,4 @@
-"""Labelled images, a classifier and a conditional GAN so small that whole runs fit into tests."""
+"""Labeled images, a classifier and a conditional GAN so small that whole runs fit into tests."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -84,8 +84,8 @@ def scene(member: type[LatentPenalty], name: str = "mlp", dtype: torch.dtype = t
     with torch.random.fork_rng():
         torch.manual_seed(1)
         # the old hook form of spectral norm sets attributes in its first pass
-        generator(z.to(dtype), **({"label": torch.arange(5) % 3} if host.labelled else {}))
-        state = penalty.init(generator, Pictures() if host.labelled else None)
+        generator(z.to(dtype), **({"label": torch.arange(5) % 3} if host.labeled else {}))
+        state = penalty.init(generator, Pictures() if host.labeled else None)
     return Scene(penalty, generator, at(5), z.to(dtype), state)
 
 

@@ -34,7 +34,7 @@ def test_activations_are_those_of_a_plain_forward_pass(name):
     G, at = host.build()
     z = latents()
     got = at(len(z))(z)
-    conditions = {"label": torch.arange(5) % 3} if host.labelled else {}
+    conditions = {"label": torch.arange(5) % 3} if host.labeled else {}
     random = torch.get_rng_state()
     for part in G.module.modules():  # a map freezes power iterations
         if "spectral" in name and part is not G.module:

@@ -22,7 +22,7 @@ PENALTIES = [
 def test_a_penalty_and_its_backward_leave_no_trace(name, penalty):
     G, at = HOSTS[name].build()
     z = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
-    G(z, **({"label": torch.arange(5) % 3} if HOSTS[name].labelled else {}))  # old hook forms set attributes here
+    G(z, **({"label": torch.arange(5) % 3} if HOSTS[name].labeled else {}))  # old hook forms set attributes here
     before = trace(G.module)
     loss = penalty(at(5), z)
     assert trace(G.module) == before

@@ -163,7 +163,7 @@ def test_layers_of_the_users_own_count_too():
     torch.testing.assert_close(found.strength, torch.linalg.svdvals(0.25 * layer.weight.detach()), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("name", [name for name, host in HOSTS.items() if not host.labelled and name != "two latents"])
+@pytest.mark.parametrize("name", [name for name, host in HOSTS.items() if not host.labeled and name != "two latents"])
 def test_finds_the_first_layer_in_every_host(name):
     G, _ = HOSTS[name].build()
     expected = {"moving average, called twice": "layer", "attention": "first"}.get(name, "0")

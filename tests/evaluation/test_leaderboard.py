@@ -293,6 +293,6 @@ def test_mistakes():
         leaderboard(G, {})
     with pytest.raises(ValueError, match="give at least 1 seed, 1 direction and 2 samples"):
         leaderboard(G, METHODS, seeds=0)
-    labelled = og.adapt(nn.Identity(), og.Normal(2), call=lambda m, z, label: z, classes=10)
+    labeled = og.adapt(nn.Identity(), og.Normal(2), call=lambda m, z, label: z, classes=10)
     with pytest.raises(ValueError, match=r"compared at one class; choose it: generator\.of_class\(0\)"):
-        leaderboard(labelled, METHODS)
+        leaderboard(labeled, METHODS)

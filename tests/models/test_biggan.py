@@ -35,7 +35,7 @@ def parameters(net):
     return sum(p.numel() for p in net.parameters())
 
 
-def labelled(net, z, seed=0):
+def labeled(net, z, seed=0):
     return net(z, torch.randint(10, (len(z),), generator=torch.Generator().manual_seed(seed)))
 
 
@@ -162,9 +162,9 @@ def test_state_dict_of_the_released_128_pixel_generator():
 def test_folding_all_41_spectral_norms_leaves_images_as_they_are():
     net = SMALL.build()["generator"].eval()
     z = torch.randn(3, 12)
-    before = labelled(net, z)
+    before = labeled(net, z)
     folded = fold_spectral_norm(net)
-    assert torch.equal(labelled(folded, z), before)
+    assert torch.equal(labeled(folded, z), before)
     plain = BigGan(**{**vars(SMALL), "spectral": False}).build()["generator"]
     assert folded.state_dict().keys() == plain.state_dict().keys()
 
@@ -186,7 +186,7 @@ def test_each_slice_reaches_its_blocks_only():
     for i, (block, *_) in enumerate(net.blocks):
         block.bn1.register_forward_hook(lambda m, args, out, i=i: heard.__setitem__(i, args[1]))
     z = torch.randn(2, 12)
-    labelled(net, z)
+    labeled(net, z)
     y = heard[0][:, :6]
     for i in range(3):
         assert torch.equal(heard[i], torch.cat([y, z[:, 3 + 3 * i : 6 + 3 * i]], dim=1))
@@ -198,7 +198,7 @@ def test_without_hierarchy_the_first_layer_gets_all_of_the_latent():
     net = model.build()["generator"]
     assert net.linear.weight.shape[1] == 12
     assert net.blocks[0][0].bn1.gain.weight.shape[1] == 6
-    assert labelled(net, torch.randn(2, 12)).shape == (2, 3, 32, 32)
+    assert labeled(net, torch.randn(2, 12)).shape == (2, 3, 32, 32)
 
 
 @torch.no_grad()
@@ -208,7 +208,7 @@ def test_an_image_does_not_depend_on_its_batch_unless_asked():
         net = BigGan(**{**vars(SMALL), "statistics": statistics}).build()["generator"].eval()
         if statistics == "standing":
             with standing_statistics(net):
-                labelled(net, torch.randn(8, 12))
+                labeled(net, torch.randn(8, 12))
         assert torch.allclose(net(z, label)[:1], net(z[:1], label[:1]), atol=1e-5) is alone
 
 

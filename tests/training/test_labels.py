@@ -151,7 +151,7 @@ def test_samples_show_every_class(tmp_path) -> None:
             classes(model=TinyClassGan(classes=5)),
             "TinyClassGan takes 5 classes and SpotData has 3 classes; give model.cl",
         ),
-        (classes(data=BarData()), "TinyClassGan takes 3 classes and BarData has no class labels; give labelled data"),
+        (classes(data=BarData()), "TinyClassGan takes 3 classes and BarData has no class labels; give labeled data"),
     ],
 )
 def test_classes_that_do_not_fit_are_refused(tmp_path, made, said):

@@ -193,7 +193,7 @@ def test_two_processes_say_what_one_says(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------------------------------------- mistakes
 @dataclass(frozen=True)
-class Mislabelled(Data):
+class Mislabeled(Data):
     """Spots with a label too many."""
 
     label: int = 3
@@ -228,12 +228,12 @@ class Mislabelled(Data):
             r"class 1 \(class 1\) has no images, so there is nothing to learn of it; leave it out of data and model",
         ),
         (
-            {"data": Mislabelled(3)},
+            {"data": Mislabeled(3)},
             ValueError,
             "the data has 3 classes and labels from 0 to 3; labels must be from 0 to 2",
         ),
         (
-            {"data": Mislabelled(-1)},
+            {"data": Mislabeled(-1)},
             ValueError,
             "the data has 3 classes and labels from -1 to 2; labels must be from 0 to 2",
         ),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from orthogen.augment._operations import translation
+from orthogen.augment._operations import beside, translation
 from orthogen.core.kinds import Augmentation
 from orthogen.core.rng import private
 from orthogen.core.shapes import Float
@@ -65,7 +65,7 @@ class PadCrop(Augmentation):
         n, p = len(images), self.padding
         rows, columns = torch.randint(-p, p + 1, (2, n), generator=rng, device=rng.device)
         mirrored = torch.rand(n, generator=rng, device=rng.device) < 0.5
-        rows, columns, mirrored = (x.to(images.device, non_blocking=images.is_cuda) for x in (rows, columns, mirrored))
+        rows, columns, mirrored = (beside(images, drawn) for drawn in (rows, columns, mirrored))
         if self.flip:
             images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
         return translation(images + 1, rows, columns) - 1 if p else images

@@ -23,7 +23,7 @@ from orthogen.core.progress import track
 from orthogen.core.shapes import Float
 from orthogen.core.untouched import seeded
 from orthogen.discovery._found import checked_count, columns_of, found, frozen, latents
-from orthogen.discovery._labels import Labelled
+from orthogen.discovery._labels import Labeled
 
 __all__ = ["Descent", "Search"]
 
@@ -31,7 +31,7 @@ _POINTS = 200  # of the log that go into the provenance
 
 
 @dataclass(frozen=True, kw_only=True)
-class Descent(Labelled):
+class Descent(Labeled):
     """A discovery that descends on a matrix A, whose rows become directions.
 
     Attributes:

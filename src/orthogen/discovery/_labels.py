@@ -9,11 +9,11 @@ from orthogen.core.generator import Generator
 from orthogen.core.kinds import Discovery
 from orthogen.core.rng import private
 
-__all__ = ["Labelled"]
+__all__ = ["Labeled"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled(Discovery):
+class Labeled(Discovery):
     """A discovery that hands class labels to the generator, where it takes any.
 
     Attributes:

@@ -14,7 +14,7 @@ from orthogen.core.progress import track
 from orthogen.core.shapes import Float
 from orthogen.discovery._components import Components, components
 from orthogen.discovery._found import checked_count, found, latents
-from orthogen.discovery._labels import Labelled
+from orthogen.discovery._labels import Labeled
 from orthogen.discovery._readers import readers
 
 __all__ = ["GanSpace"]
@@ -32,7 +32,7 @@ _DEAD = 1e-10  # share of the largest variance below which a component is roundi
 
 
 @dataclass(frozen=True)
-class GanSpace(Labelled):
+class GanSpace(Labeled):
     """The directions in which a layer's activations vary most, carried back to the latent by regression.
 
         y_j = layer(z_j),   V = principal components of the y_j,   x_j = V (y_j - mean y)

@@ -11,7 +11,7 @@ from orthogen.core.maps import LatentMap, given, probe
 from orthogen.core.progress import track
 from orthogen.core.shapes import Float
 from orthogen.discovery._found import checked_count, found, gram, latents, principal_axes
-from orthogen.discovery._labels import Labelled
+from orthogen.discovery._labels import Labeled
 
 __all__ = ["JacobianSvd"]
 
@@ -32,7 +32,7 @@ CITATION = """\
 
 
 @dataclass(frozen=True)
-class JacobianSvd(Labelled):
+class JacobianSvd(Labeled):
     """The directions along which the image changes most, on average over latents.
 
         M = mean over z of J(z)^T J(z),   J = dG/dz

@@ -7,7 +7,7 @@ import torch
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
 from orthogen.discovery._found import checked_count, found, gram, latents, principal_axes
-from orthogen.discovery._labels import Labelled
+from orthogen.discovery._labels import Labeled
 from orthogen.discovery._readers import readers
 
 __all__ = ["SeFa"]
@@ -23,7 +23,7 @@ CITATION = """\
 
 
 @dataclass(frozen=True)
-class SeFa(Labelled):
+class SeFa(Labeled):
     """The directions along which the layers that read the latent move most: their right singular vectors.
 
         Q = argmax over orthonormal q_1, q_2, ... of |A q_i|²,   A = the layers' weights, stacked (rows: outputs)

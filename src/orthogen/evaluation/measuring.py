@@ -1,7 +1,7 @@
 """`measure`: scores of a generator, kept in its run folder. `measure_codes`: scores of an encoder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from orthogen.core.kinds import (
 from orthogen.core.score import Score
 from orthogen.core.score_file import merge, read
 from orthogen.evaluation import factors
+from orthogen.evaluation.image_settings import ImageSettings
 from orthogen.evaluation.images import image_scores
 from orthogen.evaluation.published import read_directions
 from orthogen.evaluation.waiting import waiting
@@ -164,7 +165,7 @@ def measure(
         ['Activeness']
     """
     folder = _run_of(source)
-    on_images = Settings(data, extractor, n, reference_n, balanced)
+    on_images = ImageSettings(data, extractor, n, reference_n, balanced)
     if folder is not None and (not metrics or data is None):
         recipe = open_run(folder).recipe
         metrics, data = metrics or recipe.metrics, recipe.data if data is None else data
@@ -244,38 +245,6 @@ def measure(
     if kept is not None:
         merge(kept, scores, before)  # in the order they were asked for
     return scores
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How images are measured; None where nobody has said.
-
-    Attributes:
-        data, extractor, n, reference_n, balanced: as in `measure`.
-        trained_on: the images of training, where they are not the reference.
-    """
-
-    data: Data | ImageSet | None
-    extractor: Any
-    n: int | None
-    reference_n: int | None
-    balanced: bool | None
-    trained_on: ImageSet | None = None
-
-    def filled_in(self, recipe: Any) -> "Settings":
-        """With those of the validation of a run, where it had one and the data is not another."""
-        from orthogen.evaluation.validating import Validate
-
-        validation = getattr(recipe, "validation", None)
-        if not isinstance(validation, Validate) or self.data is not None:
-            return self
-        theirs = {key: getattr(validation, key) for key in ("data", "extractor", "n", "reference_n", "balanced")}
-        known = {key: theirs[key] if getattr(self, key) is None else getattr(self, key) for key in theirs}
-        return Settings(**known, trained_on=recipe.data.open() if validation.data is not None else None)
-
-    def of_training(self, metric: ImageMetric) -> ImageMetric:
-        """A metric that knows how many images classes have in training."""
-        return metric if self.trained_on is None else metric.with_data(self.trained_on)
 
 
 def _path(source: Generator | str | Path) -> Path | None:

@@ -7,14 +7,12 @@ from typing import Any
 import torch
 
 from orthogen.core.digest import digest
-from orthogen.core.kinds import ImageSet
 from orthogen.core.score import Score
 
-__all__ = ["OneClass", "columns", "counted", "groups", "listed", "mean"]
+__all__ = ["OneClass", "columns", "groups", "listed", "mean"]
 
 GROUPS = ("tail", "medium", "head")
 LISTED = 20  # classes that a protocol lists one by one
-BLOCK = 2**16  # labels read at once
 
 
 @dataclass(frozen=True)
@@ -75,26 +73,6 @@ def groups(
         if scores:
             parts[name], parts[f"{name}_stderr"] = mean(scores)
     return parts
-
-
-def counted(data: ImageSet) -> tuple[int, ...]:
-    """How many images of each class there are; nothing where there are no classes.
-
-    Raises:
-        ValueError: a label that is no class.
-    """
-    total = torch.zeros(len(data.classes), dtype=torch.int64)
-    if not data.classes:
-        return ()
-    for index in torch.arange(len(data)).split(BLOCK):
-        labels = data.labels(index)
-        if labels is None:
-            return ()
-        low, high = (int(end) for end in labels.aminmax())
-        if low < 0 or high >= len(total):
-            raise ValueError(f"the data has {len(total)} classes and labels from {low} to {high}; labels count from 0")
-        total += labels.cpu().bincount(minlength=len(total))
-    return tuple(total.tolist())
 
 
 def listed(numbers: Sequence[int]) -> list[int] | dict[str, int | str]:

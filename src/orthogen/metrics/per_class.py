@@ -11,7 +11,7 @@ from orthogen.core.features import Features
 from orthogen.core.kinds import ImageMetric, ImageSet
 from orthogen.core.progress import track
 from orthogen.core.score import Score
-from orthogen.metrics._by_class import OneClass, columns, counted, groups, listed, mean
+from orthogen.metrics._by_class import OneClass, columns, groups, listed, mean
 from orthogen.metrics._frechet import FrechetMetric
 from orthogen.metrics._sets import GIVEN, logits_of, vectors_of
 
@@ -118,7 +118,10 @@ class PerClass(ImageMetric):
     def with_data(self, data: ImageSet) -> "PerClass":
         """With the counts of the data's classes, all images counted, where none were given."""
         metric, instead = (self._find(each).with_data(data) for each in (self.metric, self.instead))
-        return replace(self, metric=metric, instead=instead, counts=self.counts or counted(data))
+        counts = None if self.counts else data.class_counts()
+        return replace(
+            self, metric=metric, instead=instead, counts=self.counts if counts is None else tuple(counts.tolist())
+        )
 
     @torch.no_grad()
     def __call__(

@@ -84,9 +84,7 @@ class Board(State):
         if model.classes and len(images.classes) != model.classes:
             has = f"{len(images.classes)} classes" if images.classes else "no class labels"
             fit = (
-                f"model.classes={len(images.classes)}"
-                if images.classes
-                else "labelled data, or a model without classes"
+                f"model.classes={len(images.classes)}" if images.classes else "labeled data, or a model without classes"
             )
             raise ValueError(
                 f"{type(model).__name__} takes {model.classes} classes and {type(data).__name__} has {has}; give {fit}"

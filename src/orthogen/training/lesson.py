@@ -1,4 +1,4 @@
-"""A classifier that learns from labelled images: what a run of `orthogen.ClassifierRecipe` holds, and its steps."""
+"""A classifier that learns from labeled images: what a run of `orthogen.ClassifierRecipe` holds, and its steps."""
 
 from collections.abc import Sequence
 

@@ -37,7 +37,7 @@ class Game(Board):
         return values
 
 
-def _labelled(images: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
+def _labeled(images: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
     """What a critic is called with."""
     return (images,) if labels is None else (images, labels)
 
@@ -58,7 +58,7 @@ def _critic_step(state: Board, real: Batch, step: int) -> Values:
         with torch.no_grad(), state.autocast():
             fake = state.generator(z, **state.condition(labels))
         with state.autocast():
-            real_logits, fake_logits = critic(*_labelled(share.images, its)), critic(*_labelled(fake, labels))
+            real_logits, fake_logits = critic(*_labeled(share.images, its)), critic(*_labeled(fake, labels))
         batch = CriticBatch(share.images, fake.float(), real_logits.float(), fake_logits.float(), its, labels)
         total = loss.critic(batch.real_logits, batch.fake_logits)
         tally(values, "loss/critic", total / parts)
@@ -82,8 +82,8 @@ def _generator_step(state: Board, real: Batch) -> Values:
         for share, (z, labels) in zip(real.chunk(parts), _draws(state), strict=True):
             its = share.labels if state.recipe.model.classes else None
             with state.autocast():
-                fake_logits = critic(*_labelled(state.generator(z, **state.condition(labels)), labels)).float()
-                real_logits = critic(*_labelled(share.images, its)).float() if loss.needs_real else None
+                fake_logits = critic(*_labeled(state.generator(z, **state.condition(labels)), labels)).float()
+                real_logits = critic(*_labeled(share.images, its)).float() if loss.needs_real else None
             total = loss.generator(fake_logits, real_logits)
             tally(values, "loss/generator", total / parts)
             (total / parts).backward()  # before the penalties: its graph is freed
