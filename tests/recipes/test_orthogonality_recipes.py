@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import orthogen as og
 from orthogen import recipes
@@ -236,3 +237,17 @@ def test_olr_takes_a_rate_of_its_own_on_a_step_along_the_weight():
     weight.grad = 10 * weight.detach()
     optimizer.step()
     assert rule.log["rate"].item() == pytest.approx(1 / 30, rel=1e-5)
+
+
+@pytest.mark.parametrize("nog", [False, True])
+def test_the_example_trains_on_a_folder_of_ones_own(tmp_path, nog):
+    """The runs of the lab book, for three steps."""
+    for i in range(8):
+        Image.new("RGB", (64, 64), (30 * i, 99, 7)).save(tmp_path / f"{i}.png")
+    made = recipes.build(f"{Path(__file__).parents[2] / 'examples' / 'eigengan_heads.py'}:heads", nog=nog)
+    made = dataclasses.replace(made, data=og.ImageFolder(tmp_path), images=12, batch=4)
+    run = og.train(made, tmp_path / "run", device="cpu", quiet=True)
+    assert ("nog/norm" in run.log()[-1]) is nog
+    assert ("penalty/ol" in run.log()[-1]) is not nog
+    generator = og.load(run.folder)
+    assert len(generator.own(generator.module)) == 4 * 6
