@@ -1,7 +1,7 @@
 """EigenGAN on small pictures of your own, 64 px: the runs of the lab book, with the soft penalty (OL) or with NOG.
 
-Train with ``orthogen train examples/eigengan_heads.py:heads --data FOLDER --run runs/heads``, for NOG with ``--nog``. Then
-``orthogen measure runs/heads Activeness.eigengan`` says what each layer's coordinates do, and
+Train with ``orthogen train examples/eigengan_heads.py:heads --data FOLDER --run runs/heads``, with ``--nog`` for NOG.
+Then ``orthogen measure runs/heads Activeness.eigengan`` says what each layer's coordinates do, and
 ``orthogen traverse runs/heads --rows 24`` shows it.
 """
 
