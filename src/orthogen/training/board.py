@@ -65,7 +65,7 @@ class Board(State):
                 "adversarial training takes a generator and a critic"
             )
         self._check_classes(images)
-        networks = nn.ModuleDict(built).to(self.processes.device)
+        networks = self.place(nn.ModuleDict(built))
         self.generator, self.critic = model.adapt(networks["generator"]), networks["critic"]
         z = torch.zeros(2, model.latent.dim, device=self.processes.device)
         with torch.no_grad(), evaluating(networks):

@@ -50,8 +50,7 @@ class Lesson(State):
             )
         self._check_images(images)
         self._check_augmentation()
-        # convolutions on small images are a third faster so
-        self.classifier = built["classifier"].to(self.processes.device).to(memory_format=torch.channels_last)
+        self.classifier = self.place(built["classifier"])
         self._check_classifier(images)
         return built
 
@@ -140,7 +139,7 @@ class Lesson(State):
 
     def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
         with self.autocast():
-            return network(images.contiguous(memory_format=torch.channels_last)).float()
+            return network(self.laid(images)).float()
 
     @property
     def test_every(self) -> int:

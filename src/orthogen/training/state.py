@@ -152,6 +152,15 @@ class State(ABC):
             found[AUGMENTATION] = self.augmentation.init()
         return nn.ModuleDict({name: x for name, x in found.items() if x is not None}).to(self.processes.device)
 
+    def place(self, network: nn.Module) -> nn.Module:
+        """The network on its device, in the recipe's layout."""
+        network = network.to(self.processes.device)
+        return network.to(memory_format=torch.channels_last) if self.recipe.channels_last else network
+
+    def laid(self, images: Tensor) -> Tensor:
+        """Images in the recipe's layout."""
+        return images.contiguous(memory_format=torch.channels_last) if self.recipe.channels_last else images
+
     @property
     def step(self) -> int:
         """Steps taken so far."""
