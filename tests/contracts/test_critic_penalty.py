@@ -19,11 +19,11 @@ class Projection(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body, self.rows = ConvEncoder((1, 8, 8), (4,), 8, 6), nn.Embedding(3, 6)
+        self.body, self.rows, self.end = ConvEncoder((1, 8, 8), (4,), 8, 6), nn.Embedding(3, 6), nn.Linear(6, 1)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         features = torch.tanh(self.body(images))
-        return features.sum(1) + (features * self.rows(labels)).sum(1)
+        return self.end(features + features * self.rows(labels))
 
 
 def habits() -> nn.Module:
@@ -54,14 +54,15 @@ class Scene:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.critic = CRITICS[name]().to(dtype)
-            self.state = self.penalty.init(generator)
+            self.state = self.penalty.init(generator, critic=self.critic)
         rng = torch.Generator().manual_seed(1)
         # of very different contrasts, so that a weight on some image would show
         contrast = torch.tensor([0.2, 0.5, 1, 2, 3]).view(5, 1, 1, 1)
         real, fake = (contrast * torch.randn(2, 5, 1, 8, 8, generator=rng)).to(dtype)
         labels = (torch.arange(5) % 3, torch.arange(5) % 2) if name == "conditional" else (None, None)
         logits = [self.critic(x) if y is None else self.critic(x, y) for x, y in zip((real, fake), labels, strict=True)]
-        self.batch = CriticBatch(real, fake, *logits, *labels)
+        latents = torch.randn(5, generator.latent.dim, generator=rng).to(dtype)
+        self.batch = CriticBatch(real, fake, *logits, *labels, latents)
 
     def value(self, batch: CriticBatch | None = None, seed: int = 3) -> Tensor:
         """The penalty with a fresh copy of its memory, which it may change."""
@@ -147,7 +148,7 @@ def test_labels_reach_the_critic(member):
     s = Scene(member, "conditional")
     zero = torch.zeros(5, dtype=torch.int64)
     logits = s.critic(s.batch.real, zero), s.critic(s.batch.fake, zero)
-    assert s.value(CriticBatch(s.batch.real, s.batch.fake, *logits, zero, zero)) != s.value()
+    assert s.value(CriticBatch(s.batch.real, s.batch.fake, *logits, zero, zero, s.batch.fake_latents)) != s.value()
 
 
 @every

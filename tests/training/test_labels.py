@@ -19,7 +19,7 @@ from training.test_steps import same
 def start(made: og.Recipe) -> tuple[Game, Feed]:
     images, processes = made.data.open(), Processes(torch.device("cpu"))
     with torch.random.fork_rng():
-        return Game(made, images, processes), Feed(images, made.images_per_step, made.seed, processes)
+        return Game(made, images, processes), Feed(images, made.images_at, made.seed, processes)
 
 
 def test_a_step_is_what_a_hand_written_loop_does() -> None:
@@ -39,7 +39,7 @@ def test_a_step_is_what_a_hand_written_loop_does() -> None:
 
     with feed:
         for step in range(3):
-            batch = feed(step)
+            batch = feed(state.images)
             assert batch.labels is not None
             assert len(batch) == 16
             for x, y in zip(batch.images.chunk(2), batch.labels.chunk(2), strict=True):
@@ -82,7 +82,7 @@ def test_penalties_see_the_labels_of_their_own_images() -> None:
     state, feed = start(made)
     with feed:
         state.take_step(feed(0))
-        state.take_step(feed(1))
+        state.take_step(feed(state.images))
     assert len(seen.batches) == 2 * 3  # three of six critic steps, two parts each
     for batch in seen.batches:
         assert torch.equal(batch.real[:, 0].mean(dim=1).argmax(dim=1), batch.real_labels)  # the bright column
@@ -99,7 +99,7 @@ def test_a_lazy_penalty_of_the_critic_is_logged_as_large_as_it_is() -> None:
     made = classes(objective=og.Objective(og.Hinge(), {"one": og.Term(One(), every=3)}), critic_steps=2)
     state, feed = start(made)
     with feed:
-        logged = [state.take_step(feed(step)).get("penalty/one") for step in range(3)]
+        logged = [state.take_step(feed(state.images)).get("penalty/one") for step in range(3)]
     assert [None if each is None else float(each) for each in logged] == [1.0, 1.0, None]  # critic steps 0 and 3
 
 
@@ -133,9 +133,9 @@ def test_the_average_starts_late() -> None:
     state, feed = start(classes(ema=40, ema_start=16))
     with feed:
         state.take_step(feed(0))
-        state.take_step(feed(1))
+        state.take_step(feed(state.images))
         assert same(state.average.module, state.networks["generator"], 0.0)
-        state.take_step(feed(2))
+        state.take_step(feed(state.images))
         assert not same(state.average.module, state.networks["generator"], 0.0)
 
 

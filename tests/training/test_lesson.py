@@ -23,7 +23,7 @@ from tiny_gan import BarData, TinyGan, digest, lines
 def start(recipe: og.ClassifierRecipe) -> tuple[Lesson, Feed]:
     images, processes = recipe.data.open(), Processes(torch.device("cpu"))
     with torch.random.fork_rng():
-        return Lesson(recipe, images, processes), Feed(images, recipe.batch, recipe.seed, processes)
+        return Lesson(recipe, images, processes), Feed(images, recipe.images_at, recipe.seed, processes)
 
 
 def same(a: nn.Module, b: nn.Module, tolerance: float) -> bool:
@@ -46,7 +46,7 @@ def test_a_step_is_what_a_hand_written_loop_does() -> None:
     average = {name: x.clone() for name, x in net.state_dict().items()}
     with feed:
         for step in range(4):
-            batch = feed(step)
+            batch = feed(state.images)
             sgd.param_groups[0]["lr"] = 0.1 if step < 2 else 0.01
             sgd.zero_grad()
             with torch.random.fork_rng():
@@ -68,7 +68,7 @@ def test_accumulated_parts_are_one_batch_where_nothing_mixes_it() -> None:
         state, feed = start(still(accumulate=parts))
         state.classifier.eval()  # batch norm on running averages, no dropout
         with feed:
-            values = [state.take_step(feed(step)) for step in range(3)]
+            values = [state.take_step(feed(state.images)) for step in range(3)]
         ends.append((state.classifier, values))
     assert same(ends[0][0], ends[1][0], 1e-6)
     for one, other in zip(ends[0][1], ends[1][1], strict=True):
@@ -152,7 +152,7 @@ def test_penalties_rules_and_augmentation_are_at_work() -> None:
     state, feed = start(lesson())
     with feed:
         values = state.take_step(feed(0))
-        again = state.take_step(feed(1))
+        again = state.take_step(feed(state.images))
     assert {"penalty/ol", "nog/norm", "nog/cosine", "olr/rate", "olr/at_base", "error/train"} <= set(values)
     assert "penalty/ol" not in again  # every second step
     plain, other = start(lesson(augmentation=None))

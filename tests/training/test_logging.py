@@ -25,7 +25,7 @@ def test_means_do_not_depend_on_when_values_are_folded(values: list[float], cut:
     one, two = Meter(ALONE), Meter(ALONE)
     for number, value in enumerate(values):
         for meter in (one, two):
-            meter.add(number, {"loss": torch.tensor(value), **({"rate": 1.0} if number % 2 else {})})
+            meter.add(number, 8 * number, {"loss": torch.tensor(value), **({"rate": 1.0} if number % 2 else {})})
         if number == cut:
             assert two.fold() is None
             moved = Meter(ALONE)
@@ -40,12 +40,12 @@ def test_means_do_not_depend_on_when_values_are_folded(values: list[float], cut:
 
 def test_the_first_value_that_is_not_finite_is_found() -> None:
     meter = Meter(ALONE)
-    meter.add(0, {"loss": torch.tensor(1.0), "norm/g": torch.tensor(1.0)})
-    meter.add(8, {"norm/g": torch.tensor(torch.nan), "penalty/p": torch.tensor(torch.inf)})
-    meter.add(16, {"loss": torch.tensor(torch.nan)})
+    meter.add(0, 0, {"loss": torch.tensor(1.0), "norm/g": torch.tensor(1.0)})
+    meter.add(1, 8, {"norm/g": torch.tensor(torch.nan), "penalty/p": torch.tensor(torch.inf)})
+    meter.add(2, 16, {"loss": torch.tensor(torch.nan)})
     fault = meter.fold()
     assert fault is not None
-    assert (fault.name, fault.images) == ("penalty/p", 8)
+    assert (fault.name, fault.step, fault.images) == ("penalty/p", 1, 8)
 
 
 def test_lines_after_the_checkpoint_are_cut_off(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from tiny_gan import Anchored, BarData, Bars, Flat, Guess, Half, Small, TinyGan,
 def start(recipe: og.Recipe) -> tuple[Game, Feed]:
     images, processes = recipe.data.open(), Processes(torch.device("cpu"))
     with torch.random.fork_rng():
-        return Game(recipe, images, processes), Feed(images, recipe.batch, recipe.seed, processes)
+        return Game(recipe, images, processes), Feed(images, recipe.images_at, recipe.seed, processes)
 
 
 def steps(recipe: og.Recipe, n: int = 3) -> tuple[Game, list[dict[str, Any]]]:
     state, feed = start(recipe)
     with feed:
-        return state, [state.take_step(feed(state.step)) for _ in range(n)]
+        return state, [state.take_step(feed(state.images)) for _ in range(n)]
 
 
 def same(a: nn.Module, b: nn.Module, tolerance: float) -> bool:
@@ -46,7 +46,7 @@ def test_a_step_is_what_a_hand_written_loop_does() -> None:
     softplus = nn.functional.softplus
     with feed:
         for step in range(4):
-            batch = feed(step)
+            batch = feed(state.images)
             x = batch.images
             d_opt.zero_grad()
             fake = G(torch.randn(8, 3, generator=z_stream)).detach()

@@ -102,7 +102,7 @@ class WeightPenalty(ABC):
 
 @dataclass(frozen=True)
 class CriticBatch:
-    """What a critic step has at hand: images, their class labels and the critic's logits for them."""
+    """What a critic step has at hand: images, the critic's logits for them, class labels, and the fakes' latents."""
 
     real: Float[Tensor, "batch c h w"]
     fake: Float[Tensor, "batch c h w"]
@@ -110,13 +110,16 @@ class CriticBatch:
     fake_logits: Float[Tensor, "batch ..."]
     real_labels: Int[Tensor, "batch"] | None = None
     fake_labels: Int[Tensor, "batch"] | None = None
+    fake_latents: Float[Tensor, "batch dim"] | None = None
 
 
 class CriticPenalty(ABC):
     """A function of the critic around real and generated images; added to the critic's loss."""
 
-    def init(self, generator: Generator, data: "ImageSet | None" = None) -> nn.Module | None:
-        """What is remembered between steps; None for most."""
+    def init(
+        self, generator: Generator, data: "ImageSet | None" = None, critic: nn.Module | None = None
+    ) -> nn.Module | None:
+        """What is learned or remembered between steps; None for most. Its parameters join the critic's optimizer."""
         return None
 
     @abstractmethod
@@ -129,6 +132,28 @@ class CriticPenalty(ABC):
         rng: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
         """A scalar to add to the critic's loss. ``critic(images)`` or ``critic(images, labels)`` gives logits."""
+
+    def of_generator(
+        self,
+        critic: nn.Module,
+        fake: Float[Tensor, "batch c h w"],
+        latents: Float[Tensor, "batch dim"],
+        labels: Int[Tensor, "batch"] | None = None,
+        *,
+        state: nn.Module | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Float[Tensor, ""] | None:
+        """What the generator's loss gains of it, under the same weight; None, as for most, for nothing.
+
+        Args:
+            critic: as it is in the generator's step; neither it nor ``state`` learns there.
+            fake: generated images, with their graph.
+            latents: of these images.
+            labels: of these images, where the generator takes labels.
+            state: what the penalty remembers.
+            rng: draws.
+        """
+        return None
 
 
 class BoundRule(ABC):
@@ -321,6 +346,18 @@ class Model(ABC):
 
         Initialization draws from torch's global generator, as modules do; seed it for a given start.
         """
+
+    def grow(self, network: nn.Module, lod: float) -> None:
+        """Bring one of the networks to a level of detail: 0 is the full resolution, 1 half of it; fractions fade.
+
+        Raises:
+            ValueError: these networks do not grow, or have no such level.
+        """
+        raise ValueError(f"{type(self).__name__} does not grow; leave growth out, or train a ProGan")
+
+    def layer_share(self, layer: str, lod: float) -> float:
+        """How far a layer of the generator takes part at a level of detail, from 0 (not yet) to 1 (wholly)."""
+        return 1.0
 
     def adapt(self, generator: nn.Module) -> Generator:
         """The `Generator` around a built (or loaded) generator network."""

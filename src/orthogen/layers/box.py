@@ -1,12 +1,14 @@
 """Changes of resolution by whole pixels: enlarging by repeating them, shrinking by averaging them."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from orthogen.core.shapes import Float
 
-__all__ = ["cross_fade", "down_conv2d", "enlarge", "shrink", "up_conv2d"]
+__all__ = ["coarsen", "cross_fade", "down_conv2d", "enlarge", "shrink", "up_conv2d"]
 
 
 def enlarge(x: Float[Tensor, "batch c h w"], factor: int = 2) -> Float[Tensor, "batch c _ _"]:
@@ -46,6 +48,19 @@ def cross_fade(
         tensor([[[[0.2500, 0.2500], [0.2500, 0.2500]]]])
     """
     return torch.lerp(fine, enlarge(coarse), share)
+
+
+def coarsen(images: Float[Tensor, "batch c h w"], lod: float) -> Float[Tensor, "batch c h w"]:
+    """Images with less detail, at the same size: each whole number of ``lod`` halves the sides, a fraction cross-fades
+    to the next.
+
+    Example:
+        >>> coarsen(torch.tensor([[[[0.0, 4.0], [4.0, 8.0]]]]), lod=0.5)
+        tensor([[[[2., 4.], [4., 6.]]]])
+    """
+    factor, share = 2 ** math.floor(lod), lod % 1
+    small = shrink(images, factor)
+    return enlarge(cross_fade(small, shrink(small), share) if share else small, factor)
 
 
 def _four_shifts(weight: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from orthogen.layers.equalized import EqualizedConv2d, EqualizedLinear
 from orthogen.layers.minibatch_stddev import MinibatchStddev
 from orthogen.layers.pixel_norm import PixelNorm
 
-__all__ = ["ProGanCritic", "ProGanGenerator"]
+__all__ = ["Growing", "ProGanCritic", "ProGanGenerator"]
 
 _HE = math.sqrt(2)
 
@@ -96,18 +96,32 @@ class Growing(nn.Module):
 
     Attributes:
         lod: how many times the full side is halved; see the top of this file. It is read from the device once per pass.
+        level: the highest of the blocks that take part, from 0 at 4 pixels, as of the last pass or growth.
+        fading: whether the block below it is in the image, too.
     """
 
     lod: Tensor
+    level: int
+    fading: bool
 
     def __init__(self, sides: tuple[int, ...]) -> None:
         super().__init__()
         self.sides = sides
         self.register_buffer("lod", torch.zeros(()))
+        self.level, self.fading = len(sides) - 1, False
 
     def block(self, level: int) -> Any:
         """The block of 4·2^level pixels."""
         return self.get_submodule(f"b{self.sides[level]}")
+
+    def grow(self, lod: float) -> None:
+        """Go to a level of detail.
+
+        Raises:
+            ValueError: there is no such lod.
+        """
+        self.lod.fill_(lod)
+        self.progress()
 
     def progress(self) -> tuple[int, float]:
         """The highest level that takes part, and the share of the level below in the image.
@@ -118,7 +132,9 @@ class Growing(nn.Module):
         lod, highest = self.lod.item(), len(self.sides) - 1
         if not 0 <= lod <= highest:
             raise ValueError(f"lod is {lod:g}; this network has 0 ({self.sides[-1]} pixels) to {highest} (4 pixels)")
-        return highest - math.floor(lod), lod % 1
+        # plain numbers, by which others see that another part of the network runs now
+        self.level, self.fading = highest - math.floor(lod), lod % 1 > 0
+        return self.level, lod % 1
 
 
 class ProGanGenerator(Growing):

@@ -1,5 +1,7 @@
 """ProGAN, written from the paper in plain PyTorch, in both variants that were published with latent penalties."""
 
+import math
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -7,7 +9,7 @@ from torch import nn
 
 from orthogen.core.kinds import Model
 from orthogen.core.latent import Latent, Normal
-from orthogen.models._progan import ProGanCritic, ProGanGenerator
+from orthogen.models._progan import Growing, ProGanCritic, ProGanGenerator
 
 __all__ = ["ProGan"]
 
@@ -71,7 +73,7 @@ class ProGan(Model):
         >>> images = networks["generator"](torch.ones(2, 12))
         >>> images.shape, networks["critic"](images).shape
         (torch.Size([2, 3, 32, 32]), torch.Size([2, 1]))
-        >>> _ = networks["generator"].lod.fill_(3)  # 4 pixels, repeated
+        >>> model.grow(networks["generator"], lod=3.0)  # 4 pixels, repeated
         >>> images = networks["generator"](torch.ones(1, 12))
         >>> bool((images[..., :8, :8] == images[..., :1, :1]).all())
         True
@@ -127,6 +129,24 @@ class ProGan(Model):
             ('b4.conv0.conv', 13)
         """
         return (*(f"{layer}.conv" for layer in self.penalized_layers[:-1]), "output")
+
+    def grow(self, network: nn.Module, lod: float) -> None:
+        """Bring one of the networks to a level of detail, from 0 at the full resolution to n at 4 pixels."""
+        assert isinstance(network, Growing)
+        network.grow(lod)
+
+    def layer_share(self, layer: str, lod: float) -> float:
+        """How far a layer takes part: rising from 0 to 1 while its resolution is faded in, the image with the last.
+
+        Example:
+            >>> [ProGan(resolution=32).layer_share(layer, 1.75) for layer in ("b8.conv0", "b16.conv0", "b32.conv0")]
+            [1.0, 0.25, 0.0]
+        """
+        side = re.match(r"b(\d+)\.", f"{layer}.")
+        if side is None and layer != "output":
+            return 1.0
+        own = 0 if side is None else int(math.log2(self.resolution // int(side[1])))
+        return min(1.0, max(0.0, own + 1 - lod))
 
     def build(self) -> dict[str, nn.Module]:
         """``generator``: latents ``(batch, dim)`` to images; ``critic``: images to logits ``(batch, 1)``."""

@@ -140,7 +140,9 @@ class LatentConsistency(CriticPenalty):
     def __post_init__(self) -> None:
         _check(self)
 
-    def init(self, generator: Generator, data: ImageSet | None = None) -> nn.Module:
+    def init(
+        self, generator: Generator, data: ImageSet | None = None, critic: nn.Module | None = None
+    ) -> nn.Module:
         """What knows the generator; there is nothing in it to move or to save."""
         return _Partner(generator)
 

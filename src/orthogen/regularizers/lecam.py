@@ -97,7 +97,7 @@ class LeCam(CriticPenalty):
         if self.held < 0:
             raise ValueError(f"LeCam(held={self.held}): give a number of calls, 0 at least")
 
-    def init(self, generator: Generator, data: ImageSet | None = None) -> nn.Module:
+    def init(self, generator: Generator, data: ImageSet | None = None, critic: nn.Module | None = None) -> nn.Module:
         """The averages."""
         return _Anchors().to(generator.device)
 

@@ -1,14 +1,16 @@
 """A generator and a critic with all that they are trained by: what a run of `orthogen.Recipe` holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from orthogen.core.kinds import Augmentation, CriticPenalty, ImageSet, LatentPenalty
 from orthogen.core.maps import probe
+from orthogen.core.passes import OUTPUT
 from orthogen.core.rng import generator
 from orthogen.core.score import Score
 from orthogen.core.score_file import plain
@@ -32,7 +34,9 @@ class Board(State):
         generator: the generator network, adapted.
         critic: the critic network.
         judge: the critic behind the augmentation, where there is one: what steps and penalties call.
-        maps: what the latent penalties see, by term.
+        shares: layers that the latent penalties see by now, by term, and how far each takes part.
+        maps: what they see, by term.
+        lod: the level of detail at the step under way, of networks that grow; 0 of others.
     """
 
     shown = "generator"
@@ -47,8 +51,11 @@ class Board(State):
             for name, term in recipe.terms.items()
             if isinstance(term.penalty, LatentPenalty)
         }
-        self._shares = self._label_shares(images)
+        self.shares: dict[str, dict[str, float]] = {}
+        self._label_weights = self._label_shares(images)
         self._images, self._validation = images, recipe.validation
+        self.lod = recipe.lod(0)
+        self._look()
         processes.first(self._prepare)  # which all must hear of where something is missing
 
     @property
@@ -112,6 +119,8 @@ class Board(State):
 
     def memory_of(self, term: Term, images: ImageSet) -> nn.Module | None:
         """What a penalty of either network remembers."""
+        if isinstance(term.penalty, CriticPenalty):
+            return term.penalty.init(self.generator, images, self.critic)
         return term.penalty.init(self.generator, images)
 
     def seat(self, images: ImageSet) -> dict[str, Player]:
@@ -128,15 +137,49 @@ class Board(State):
 
     def latents(self) -> Float[Tensor, "part dim"]:
         """This process's part of a step's fresh latents."""
-        z = self.generator.latent.sample(self.recipe.batch, rng=self.shared["latent"])
+        z = self.generator.latent.sample(self.recipe.batch_at(self.images), rng=self.shared["latent"])
         return self.processes.part(z).to(self.processes.device)
 
     def labels(self) -> Int[Tensor, "part"] | None:
         """This process's part of a step's fresh class labels; None for a generator that takes none."""
         if not self.recipe.model.classes:
             return None
-        drawn = torch.multinomial(self._shares, self.recipe.batch, replacement=True, generator=self.shared["label"])
+        count, rng = self.recipe.batch_at(self.images), self.shared["label"]
+        drawn = torch.multinomial(self._label_weights, count, replacement=True, generator=rng)
         return self.processes.part(drawn).to(self.processes.device)
+
+    def grow(self) -> None:
+        """Bring networks that grow to where they ought to be by now."""
+        growth, now = self.recipe.growth, self.recipe.lod(self.images)
+        if growth is None or now == self.lod:
+            return
+        if growth.begins(self.lod, now):
+            for player in self.players.values():
+                player.forget()
+        self.lod = now
+        self._look()
+
+    def _look(self) -> None:
+        """Bring all to the level of detail: networks, and the layers that latent penalties see."""
+        if self.recipe.growth is not None:
+            for network in (*self.networks.values(), self.average.module):
+                self.recipe.model.grow(network, self.lod)
+        for name in self.maps:
+            # where no layer is named, it is the image, which is always there
+            layers = dict.fromkeys(self.recipe.terms[name].layers)
+            shares = {layer: self.recipe.model.layer_share(layer, self.lod) for layer in layers} or {OUTPUT: 1.0}
+            self.shares[name] = {layer: share for layer, share in shares.items() if share}
+            if (there := tuple(self.shares[name])) and there != self.maps[name].layers:
+                self.maps[name] = probe(self.generator, there)
+
+    def told(self) -> dict[str, Any]:
+        """The level of detail."""
+        return {"lod": self.lod}
+
+    def recall(self, told: Mapping[str, Any]) -> None:
+        """Go on at that level of detail."""
+        self.lod = told["lod"]
+        self._look()
 
     def condition(self, labels: Tensor | None) -> dict[str, Tensor]:
         """Labels as the generator's keyword; nothing for one that takes none."""

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from orthogen.checkpoints.run_folder import Checkpoint, Run
+from orthogen.checkpoints.run_folder import Checkpoint, Run, open_run
 from orthogen.core.rng import private
 from orthogen.training.state import State, Tests
 
-__all__ = ["not_finite", "restore", "save"]
+__all__ = ["begin_with", "not_finite", "restore", "save"]
 
 
 def save(state: State, run: Run, keep: int) -> Checkpoint:
@@ -38,10 +38,12 @@ def _write(state: State, run: Run, keep: int, random: Sequence[Mapping[str, Tens
         tensors |= _prefixed(f"optimizer/{name}", player.tensors())
     numbers = {
         "images": state.images,
+        "step": state.step,
         "seconds": state.seconds,
         "steps": {name: player.steps for name, player in state.players.items()},
         "meter": state.meter.state_dict(),
         "tests": None if state.tests is None else asdict(state.tests),
+        "told": state.told(),
     }
     written = run.write_checkpoint(state.images, state.average.module, tensors, numbers, network=state.shown)
     so_far = [checkpoint for checkpoint in run.checkpoints if checkpoint.images <= state.images]
@@ -62,11 +64,35 @@ def restore(state: State, checkpoint: Checkpoint) -> None:
     state.shared.load_state_dict(checkpoint.tensors("random/shared/"))
     _set_random_states(state, checkpoint.tensors(f"random/{state.processes.rank}/"))
     numbers = checkpoint.numbers()
-    state.images, state.seconds = numbers["images"], numbers["seconds"]
+    state.images, state.step, state.seconds = numbers["images"], numbers["step"], numbers["seconds"]
     for name, player in state.players.items():
         player.steps = numbers["steps"][name]
     state.meter.load_state_dict(numbers["meter"])
     state.tests = Tests(**numbers["tests"]) if numbers.get("tests") else None
+    state.recall(numbers["told"])
+
+
+def begin_with(state: State, folder: str) -> None:
+    """Give a state at image 0 the weights of another run's newest checkpoint.
+
+    Raises:
+        ValueError: there is no such run, it has no whole checkpoint, or its networks are others.
+    """
+    newest = open_run(folder).newest
+    if newest is None:
+        raise ValueError(f"initial: {folder} has no whole checkpoint; train it first")
+    for name, network in state.networks.items():
+        _give(network, newest.tensors(f"network/{name}/"), f"the {name}", folder)
+    if state.average.module is not state.average.network:
+        _give(state.average.module, newest.generator_tensors(), "the average", folder)
+
+
+def _give(network: nn.Module, tensors: Mapping[str, Tensor], what: str, folder: str) -> None:
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("\n", 1)[-1].split())
+        raise ValueError(f"initial: {what} of {folder} is another network ({reason}); give the same model") from error
 
 
 def not_finite(state: State) -> str | None:

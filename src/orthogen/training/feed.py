@@ -1,5 +1,6 @@
 """Batches of real images. The order of the data is a function of seed and epoch; the next batch is fetched ahead."""
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,11 +53,11 @@ class Feed:
     """Batch number i of an endless run through the images, each epoch in an order of its own.
 
     A thread fetches the batch after the one asked for, so that decoding or drawing overlaps with training. What it
-    returns depends on seed, step and rank alone. Close it, or use it as a context.
+    returns depends on seed, images shown before and rank alone. Close it, or use it as a context.
 
     Args:
         images: where they come from.
-        batch: images per step, over all processes.
+        size: images of a step, over all processes, by the images shown before it.
         seed: of order and random choices.
         processes: those that share each batch.
         sampling: which images an epoch shows, see `orthogen.core.sampling`; each once if None.
@@ -70,7 +71,7 @@ class Feed:
     def __init__(
         self,
         images: ImageSet,
-        batch: int,
+        size: Callable[[int], int],
         seed: int,
         processes: Processes,
         sampling: Sampling | None = None,
@@ -84,7 +85,7 @@ class Feed:
             raise ValueError(
                 f"{self.sampling} needs class labels, and the data has none; give labeled data, or Shuffled()"
             )
-        self.images, self.batch, self.seed, self.processes, self.turns = images, batch, seed, processes, turns
+        self.images, self.size, self.seed, self.processes, self.turns = images, size, seed, processes, turns
         self._order = lru_cache(maxsize=2)(self._permutation)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orthogen-feed")
         self._ahead: tuple[int, Future[Batch]] | None = None
@@ -92,9 +93,9 @@ class Feed:
     def _permutation(self, epoch: int) -> Int[Tensor, "n"]:
         return self.sampling.order(len(self.images), self._labels, rng=generator(self.seed, "data", epoch))
 
-    def index(self, step: int) -> Int[Tensor, "batch"]:
-        """Which images all processes together see at a step; a batch may end one epoch and begin the next."""
-        size, position, wanted = len(self.images), step * self.batch, self.batch
+    def index(self, shown: int) -> Int[Tensor, "batch"]:
+        """Which images all processes together see after so many; a batch may end one epoch and begin the next."""
+        size, position, wanted = len(self.images), shown, self.size(shown)
         found = []
         while wanted:
             epoch, start = divmod(position, size)
@@ -102,19 +103,20 @@ class Feed:
             position, wanted = position + len(found[-1]), wanted - len(found[-1])
         return torch.cat(found)
 
-    def _fetch(self, step: int) -> Batch:
-        rng = generator(self.seed, "flip", step, self.processes.rank)
-        index = torch.cat([self.processes.part(piece) for piece in self.index(step).chunk(self.turns)])
+    def _fetch(self, shown: int) -> Batch:
+        rng = generator(self.seed, "flip", shown, self.processes.rank)
+        index = torch.cat([self.processes.part(piece) for piece in self.index(shown).chunk(self.turns)])
         batch = Batch(self.images.images(index, rng=rng), self.images.labels(index))
         return batch.pinned() if self.processes.device.type == "cuda" else batch
 
-    def __call__(self, step: int) -> Batch:
-        """This process's images of a step, on its device; starts to fetch those of the next."""
-        if self._ahead is not None and self._ahead[0] == step:
+    def __call__(self, shown: int) -> Batch:
+        """This process's images of the step after so many, on its device; starts to fetch those of the next."""
+        if self._ahead is not None and self._ahead[0] == shown:
             batch = self._ahead[1].result()
         else:
-            batch = self._thread.submit(self._fetch, step).result()
-        self._ahead = (step + 1, self._thread.submit(self._fetch, step + 1))
+            batch = self._thread.submit(self._fetch, shown).result()
+        after = shown + self.size(shown)
+        self._ahead = (after, self._thread.submit(self._fetch, after))
         batch = batch.to(self.processes.device)
         return Batch(to_float(batch.images), batch.labels)
 

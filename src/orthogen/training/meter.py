@@ -15,9 +15,10 @@ __all__ = ["Fault", "Meter"]
 
 @dataclass(frozen=True)
 class Fault:
-    """A value that was not finite, and the images shown before the step that gave it."""
+    """A value that was not finite, and the step that gave it: its number, and the images shown before it."""
 
     name: str
+    step: int
     images: int
 
 
@@ -28,14 +29,14 @@ class Meter:
         self.processes = processes
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
-        self._rows: list[tuple[int, list[str], Tensor | None, dict[str, float]]] = []
+        self._rows: list[tuple[tuple[int, int], list[str], Tensor | None, dict[str, float]]] = []
 
-    def add(self, images: int, values: Mapping[str, Tensor | float]) -> None:
-        """Note the values of the step that began at so many images."""
+    def add(self, step: int, images: int, values: Mapping[str, Tensor | float]) -> None:
+        """Note the values of a step, which began at so many images."""
         tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
         numbers = {name: float(value) for name, value in values.items() if not isinstance(value, Tensor)}
         stacked = torch.stack([value.detach().float() for value in tensors.values()]) if tensors else None
-        self._rows.append((images, list(tensors), stacked, numbers))
+        self._rows.append(((step, images), list(tensors), stacked, numbers))
 
     def fold(self) -> Fault | None:
         """Bring the values over and add them up; the first one that is not finite, where there is one.
@@ -49,11 +50,11 @@ class Meter:
             flat = torch.cat(stacks)
             self.processes.average([flat])
             host = iter(flat.tolist())
-        for images, names, _, numbers in rows:
+        for when, names, _, numbers in rows:
             values = {**{name: next(host) for name in names}, **numbers}
             wrong = [name for name, value in values.items() if not math.isfinite(value)]
             if wrong:
-                return Fault(min(wrong, key=lambda name: name.startswith("norm/")), images)
+                return Fault(min(wrong, key=lambda name: name.startswith("norm/")), *when)
             for name, value in values.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
                 self.counts[name] = self.counts.get(name, 0) + 1

@@ -20,7 +20,9 @@ class Term:
         penalty: what is added; to the generator's loss, or to the critic's where it is a `CriticPenalty`.
         weight: its factor (lambda in the papers).
         every: apply on every n-th step only.
-        layers: names of the layers a latent penalty sees; empty for the image.
+        layers: names of the layers a latent penalty sees; empty for the image. In a generator that grows, those that
+            are not there yet wait, and enter as far as they are faded in; the image, where it is named (``"output"``),
+            with the last.
         batch: how many latents of the batch a latent penalty sees; None for all.
         start: images shown before it begins.
         ramp: images over which the weight rises.

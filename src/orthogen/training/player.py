@@ -72,6 +72,10 @@ class Player:
         self.steps += 1
         return values
 
+    def forget(self) -> None:
+        """Start the optimizer anew: no moments, no count of their steps."""
+        self.optimizer.state.clear()
+
     def tensors(self) -> dict[str, Tensor]:
         """The optimizer's moments by parameter, as ``network.0.weight/exp_avg``."""
         state = self.optimizer.state

@@ -12,6 +12,7 @@ from orthogen.core.choices import check_choices
 from orthogen.core.claim import Claim
 from orthogen.core.kinds import Augmentation, Data, Model, StepRule, Validation, WeightPenalty
 from orthogen.core.sampling import Sampling, Shuffled
+from orthogen.training.growth import Growth
 from orthogen.training.objective import Objective, Term
 from orthogen.training.schedule import linear_decay, milestones
 
@@ -80,14 +81,16 @@ class TrainingRecipe(ABC):
         ema: half-life of the weight average, in images; 0 for no average.
         ema_start: images after which the average begins to lag behind; it is the network itself until then.
         precision: of the networks; penalties are always float32.
-        channels_last: whether images and weights lie in memory with all channels of a pixel together: the same values up to
-            rounding. Which is faster depends on the networks: wide residual ones in float32 gain by it, narrow ones in
-            bfloat16 lose (``benchmarks/group_spectral.py``).
+        channels_last: whether images and weights lie in memory with all channels of a pixel together: the same values
+            up to rounding. Which is faster depends on the networks: wide residual ones gain by it, the small ones of
+            the demo, in bfloat16, take twice as long (``benchmarks/group_spectral.py``).
         sampling: which images an epoch shows: each once (`Shuffled`), or those of rare classes more often
             (`ClassBalanced`, `EffectiveNumber`).
         seed: of initialization, data order, latents and probes.
         checkpoint_every: images between checkpoints; 0 for one at the end alone.
         sample_every: images between sample grids; 0 for one at the end alone.
+        initial: a run whose newest checkpoint has the weights to begin with, of all networks and of the average; empty
+            for fresh ones. Optimizers, and what penalties remember, begin anew, at image 0.
         claims: numbers of the paper.
         departures: where paper, released code and this recipe differ, in sentences.
         metrics: names of metrics that `measure` runs by default.
@@ -108,6 +111,7 @@ class TrainingRecipe(ABC):
     seed: int = field(default=0, kw_only=True)
     checkpoint_every: int = field(default=100_000, kw_only=True)
     sample_every: int = field(default=100_000, kw_only=True)
+    initial: str = field(default="", kw_only=True)
     claims: tuple[Claim, ...] = field(default=(), kw_only=True)
     departures: tuple[str, ...] = field(default=(), kw_only=True)
     metrics: tuple[str, ...] = field(default=("Activeness",), kw_only=True)
@@ -124,10 +128,18 @@ class TrainingRecipe(ABC):
         if self.images < self.images_per_step:
             raise ValueError(f"images={self.images} is less than one step of {self.images_per_step}")
 
+    def batch_at(self, images: int) -> int:
+        """Images of an optimizer step, over all processes, after so many have been shown."""
+        return self.batch
+
+    def images_at(self, images: int) -> int:
+        """Images from the data that the step takes which begins after so many."""
+        return self.batch_at(images)
+
     @property
     def images_per_step(self) -> int:
-        """Images from the data that one step takes."""
-        return self.batch
+        """Images from the data that the first step takes."""
+        return self.images_at(0)
 
     @property
     @abstractmethod
@@ -155,6 +167,7 @@ class Recipe(TrainingRecipe):
         fake_labels: class labels of generated images, where there are classes: all alike often ("uniform"), or as often
             as in the data ("data").
         decay_from: images after which both learning rates fall linearly to 0 at ``images``; None for constant rates.
+        growth: how networks grow that do, such as those of `ProGan`; None for the full resolution from the start.
         validation: how the generator is measured on the way; None for not at all. The best checkpoint is kept, and the
             last and the best score are among the run's, each under a name that says what it is.
         validate_every: images between validations; 0 for one at the end alone.
@@ -166,18 +179,47 @@ class Recipe(TrainingRecipe):
     critic_steps: int = field(default=1, kw_only=True)
     fake_labels: Literal["uniform", "data"] = field(default="uniform", kw_only=True)
     decay_from: int | None = field(default=None, kw_only=True)
+    growth: Growth | None = field(default=None, kw_only=True)
     validation: Validation | None = field(default=None, kw_only=True)
     validate_every: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps={self.critic_steps}: the critic takes at least 1 step for the generator's")
+        if self.growth is not None:
+            self.growth.check(self.resolution)
+            odd = [batch for batch in self.growth.batches if batch % self.accumulate]
+            if odd:
+                raise ValueError(
+                    f"growth.batches has {odd[0]}, accumulate={self.accumulate}: every batch must be a whole multiple "
+                    "of the parts"
+                )
         super().__post_init__()
 
     @property
-    def images_per_step(self) -> int:
+    def resolution(self) -> int:
+        """The full resolution of networks that grow.
+
+        Raises:
+            ValueError: the model has none, so that it cannot grow.
+        """
+        resolution = getattr(self.model, "resolution", None)
+        if not isinstance(resolution, int):
+            raise ValueError(f"{type(self.model).__name__} does not grow; leave growth out, or train a ProGan")
+        return resolution
+
+    def lod(self, images: int) -> float:
+        """The level of detail after so many images: how often the side is halved; 0 without growth."""
+        return self.growth.lod(images, self.resolution) if self.growth else 0.0
+
+    def batch_at(self, images: int) -> int:
+        """Images of an optimizer step, over all processes, after so many have been shown."""
+        batch = self.growth.batch(images, self.resolution) if self.growth else None
+        return self.batch if batch is None else batch
+
+    def images_at(self, images: int) -> int:
         """Images from the data that the critic's steps for one of the generator take."""
-        return self.batch * self.critic_steps
+        return self.batch_at(images) * self.critic_steps
 
     @property
     def terms(self) -> Mapping[str, Term]:
@@ -190,7 +232,8 @@ class Recipe(TrainingRecipe):
 
     def rate_factor(self, images: int) -> float:
         """What both learning rates are multiplied by after so many images."""
-        return linear_decay(images, self.decay_from, self.images)
+        factor = self.growth.rate(images, self.resolution) if self.growth else 1.0
+        return factor * linear_decay(images, self.decay_from, self.images)
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ class Session:
             self.reporter.say(f"{self.run.folder} {what} at image {state.images:,} of {end:,}")
         with Interrupt() as interrupt, self._room():
             while state.images < end:
-                before = state.images
-                state.meter.add(before, state.take_step(self.feed(state.step)))
+                step, before = state.step, state.images
+                state.meter.add(step, before, state.take_step(self.feed(before)))
                 self.reporter.advance(state.images)
                 stop = self._told_to_stop(interrupt)
                 self._after_step(before, stop)
@@ -110,7 +110,7 @@ class Session:
         """Bring the values over; the one place where a step is waited for."""
         fault = self.state.meter.fold()
         if fault is not None:
-            self._fail(f"{fault.name} was not finite", fault.images)
+            self._fail(f"{fault.name} was not finite", fault.step, fault.images)
         self.state.seconds = time.monotonic() - self._began
 
     def _log(self, tested: Mapping[str, float]) -> None:
@@ -127,11 +127,10 @@ class Session:
         self._fold()
         broken = not_finite(self.state)
         if broken is not None:
-            self._fail(f"the weights of {broken} were not finite", self.state.images)
+            self._fail(f"the weights of {broken} were not finite", self.state.step, self.state.images)
         self.last = save(self.state, self.run, self.keep)
 
-    def _fail(self, what: str, images: int) -> NoReturn:
-        step = images // self.state.recipe.images_per_step
+    def _fail(self, what: str, step: int, images: int) -> NoReturn:
         raise FloatingPointError(
             f"{what} at step {step:,} (image {images:,}); {self._good()}; lower the rates, or the weight of that term"
         )

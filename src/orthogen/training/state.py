@@ -72,6 +72,7 @@ class State(ABC):
         memories: what penalties and the augmentation carry between steps, by term.
         players: those who learn, with their optimizers.
         images: images shown so far.
+        step: steps taken so far.
         seconds: spent training so far.
         meter: values since the last line of the log.
         tests: what they said so far; None before the first, and where nothing is tested.
@@ -96,7 +97,7 @@ class State(ABC):
         self.buffers = [x for module in modules for x in module.buffers() if x.is_floating_point()]
         for module in (*modules, self.average.module):
             processes.agree(module.state_dict().values())
-        self.images, self.seconds, self.meter = 0, 0.0, Meter(processes)
+        self.images, self.step, self.seconds, self.meter = 0, 0, 0.0, Meter(processes)
         self.tests: Tests | None = None
         if processes.rank:
             torch.manual_seed(generator(recipe.seed, "torch", processes.rank).initial_seed())
@@ -144,6 +145,13 @@ class State(ABC):
         """What a run to the end says of itself."""
         return ()
 
+    def told(self) -> dict[str, Any]:
+        """What a kind of run has to write down of itself besides, ready for JSON."""
+        return {}
+
+    def recall(self, told: Mapping[str, Any]) -> None:  # noqa: B027 (not every kind of run has something to say)
+        """Go on from what `told` said, once everything else is as it was."""
+
     # -------------------------------------------------------------------------------------- what all of them have
     def _remember(self, images: ImageSet) -> nn.ModuleDict:
         _memory_names(self.recipe.terms)
@@ -160,11 +168,6 @@ class State(ABC):
     def laid(self, images: Tensor) -> Tensor:
         """Images in the recipe's layout."""
         return images.contiguous(memory_format=torch.channels_last) if self.recipe.channels_last else images
-
-    @property
-    def step(self) -> int:
-        """Steps taken so far."""
-        return self.images // self.recipe.images_per_step
 
     @property
     def parts(self) -> int:
@@ -194,8 +197,9 @@ class State(ABC):
 
     def count(self) -> None:
         """A step was taken."""
-        self.images += self.recipe.images_per_step
-        self.average.update(self.recipe.images_per_step, self.images)
+        shown = self.recipe.images_at(self.images)
+        self.images, self.step = self.images + shown, self.step + 1
+        self.average.update(shown, self.images)
 
     def note(self, value: float) -> bool:
         """Note the result of a test; whether it is the best so far."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from orthogen.core.kinds import CriticBatch, CriticPenalty, LatentPenalty, WeightPenalty
 from orthogen.core.maps import given
+from orthogen.layers.box import coarsen
 from orthogen.training.board import Board
 from orthogen.training.feed import Batch
 from orthogen.training.state import AUGMENTATION, Values, tally
@@ -25,6 +27,9 @@ class Game(Board):
         are means over samples and nothing draws; a maximum is one per part. A term's ``batch`` is shared out to the
         parts.
         """
+        self.grow()
+        if self.lod:
+            batch = replace(batch, images=coarsen(batch.images, self.lod))
         steps = self.recipe.critic_steps
         found: dict[str, list[Tensor | float]] = {}
         for i, share in enumerate(batch.chunk(steps)):
@@ -59,7 +64,7 @@ def _critic_step(state: Board, real: Batch, step: int) -> Values:
             fake = state.generator(z, **state.condition(labels))
         with state.autocast():
             real_logits, fake_logits = critic(*_labeled(share.images, its)), critic(*_labeled(fake, labels))
-        batch = CriticBatch(share.images, fake.float(), real_logits.float(), fake_logits.float(), its, labels)
+        batch = CriticBatch(share.images, fake.float(), real_logits.float(), fake_logits.float(), its, labels, z)
         total = loss.critic(batch.real_logits, batch.fake_logits)
         tally(values, "loss/critic", total / parts)
         for name, penalty, weight in state.due(CriticPenalty, step):
@@ -82,13 +87,23 @@ def _generator_step(state: Board, real: Batch) -> Values:
         for share, (z, labels) in zip(real.chunk(parts), _draws(state), strict=True):
             its = share.labels if state.recipe.model.classes else None
             with state.autocast():
-                fake_logits = critic(*_labeled(state.generator(z, **state.condition(labels)), labels)).float()
+                fake = state.generator(z, **state.condition(labels))
+                fake_logits = critic(*_labeled(fake, labels)).float()
                 real_logits = critic(*_labeled(share.images, its)).float() if loss.needs_real else None
             total = loss.generator(fake_logits, real_logits)
             tally(values, "loss/generator", total / parts)
+            for name, penalty, weight in state.due(CriticPenalty, state.step):
+                memory = state.memory(name)
+                with _frozen(memory):
+                    value = penalty.of_generator(critic, fake.float(), z, labels, state=memory, rng=state.rng(name))
+                if value is not None:
+                    tally(values, f"penalty/{name}/generator", value / parts)
+                    total = total + weight * value
             (total / parts).backward()  # before the penalties: its graph is freed
             for name, penalty, weight in state.due(LatentPenalty, state.step):
-                (weight / parts * _latent_penalty(state, name, penalty, z, labels, values)).backward()
+                value = _latent_penalty(state, name, penalty, z, labels, values)
+                if value is not None:
+                    (weight / parts * value).backward()
         for name, penalty, weight in state.due(WeightPenalty, state.step):
             value = penalty(state.generator, state=state.memory(name), rng=state.rng(name))
             tally(values, f"penalty/{name}", value)
@@ -98,13 +113,15 @@ def _generator_step(state: Board, real: Batch) -> Values:
 
 def _latent_penalty(
     state: Board, name: str, penalty: LatentPenalty, z: Tensor, labels: Tensor | None, values: Values
-) -> Tensor:
-    """The weighted sum over layers, logged with its summands."""
-    batch = state.recipe.terms[name].batch
-    rows = slice(None) if batch is None else slice(max(1, batch // state.parts))
+) -> Tensor | None:
+    """The weighted sum over the layers that are there by now, logged with its summands; None where none is."""
+    term, shares = state.recipe.terms[name], state.shares[name]
+    if not shares:
+        return None
+    rows = slice(None) if term.batch is None else slice(max(1, term.batch // state.parts))
     f = state.maps[name] if labels is None else given(state.maps[name], **state.condition(labels[rows]))
     terms = penalty.terms(f, z[rows], state=state.memory(name), rng=state.rng(name))
-    total = penalty.total(terms)
+    total = penalty.total({layer: shares.get(layer, 1.0) * value for layer, value in terms.items()})
     tally(values, f"penalty/{name}", total / state.recipe.accumulate)
     if len(terms) > 1:
         for layer, value in terms.items():
@@ -113,9 +130,9 @@ def _latent_penalty(
 
 
 @contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
+def _frozen(module: nn.Module | None) -> Iterator[None]:
     """No gradients for the module's own parameters inside the block; flags return to what they were."""
-    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad] if module is not None else []
     for parameter in learning:
         parameter.requires_grad_(False)
     try:

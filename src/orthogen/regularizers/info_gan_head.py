@@ -1,0 +1,168 @@
+"""InfoGAN on the critic's features: a head of its own reads the latent back off what the critic sees."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from orthogen.core.generator import Generator
+from orthogen.core.kinds import CriticBatch, CriticPenalty, ImageSet
+from orthogen.core.maps import probe
+from orthogen.core.shapes import Float, Int
+from orthogen.core.untouched import untouched
+from orthogen.layers.equalized import EqualizedConv2d, EqualizedLinear
+
+__all__ = ["InfoGanHead"]
+
+
+@dataclass(frozen=True)
+class InfoGanHead(CriticPenalty):
+    """The first n latents can be read back off the critic's feature maps; added to both players' losses.
+
+        L = E (1/n) sum_i (z_i - m_i)^2,   m = head( features of D at G(z) )
+
+    The baseline of the Hessian Penalty's and OroJaR's ProGAN, with weight 1. In the critic's step, critic and head
+    learn; in the generator's, the generator. The head is a 3x3 convolution and two linear layers with equalized
+    learning rates and LeakyReLU 0.2; where features are vectors it has no convolution. `InfoGan` is the one with a
+    network of its own, apart from the critic.
+
+    Attributes:
+        codes: n, how many latents are predicted; None for all.
+        layer: of the critic; the head reads what this layer is given. In ProGAN it is ``"b4.stddev"``, in front of
+            which feature maps have 4 pixels. Empty for the last linear layer or convolution that runs.
+        width: of the convolution, which vectors do without, and of the first linear layer.
+
+    Raises:
+        ValueError: a field is out of range; more codes than latents; the critic has no such layer, or it does not run;
+            no head was given, or no latents, or no critic to make a head for.
+
+    Reference:
+        X. Chen, Y. Duan, R. Houthooft, J. Schulman, I. Sutskever, P. Abbeel, "InfoGAN: Interpretable Representation
+        Learning by Information Maximizing Generative Adversarial Nets", NeurIPS 2016; this head: W. Peebles et al.,
+        "The Hessian Penalty", ECCV 2020, with its released code.
+
+    Example:
+        >>> from orthogen.core.generator import adapt
+        >>> from orthogen.core.latent import Normal
+        >>> from orthogen.models.progan import ProGan
+        >>> model = ProGan(Normal(6), resolution=8, channel_max=16)
+        >>> built = model.build()
+        >>> penalty, D = InfoGanHead(codes=2, layer="b4.stddev", width=8), built["critic"]
+        >>> head = penalty.init(model.adapt(built["generator"]), critic=D)  # to be learned with the critic
+        >>> for parameter in head.parameters():             # one that says 0 is wrong by the codes' own mean square
+        ...     _ = nn.init.zeros_(parameter)
+        >>> penalty.of_generator(D, torch.zeros(4, 3, 8, 8), torch.full((4, 6), 2.0), state=head).item()
+        4.0
+    """
+
+    codes: int | None = None
+    layer: str = ""
+    width: int = 512
+
+    def __post_init__(self) -> None:
+        if (self.codes is not None and self.codes < 1) or self.width < 1:
+            raise ValueError(f"InfoGanHead(codes={self.codes}, width={self.width}): give at least 1 of each")
+
+    def init(self, generator: Generator, data: ImageSet | None = None, critic: nn.Module | None = None) -> nn.Module:
+        """The head, on the critic's device and in its precision."""
+        if critic is None:
+            raise ValueError("InfoGanHead makes a head for a critic's features: penalty.init(generator, critic=critic)")
+        dim = generator.latent.dim
+        if self.codes is not None and self.codes > dim:
+            raise ValueError(
+                f"InfoGanHead(codes={self.codes}): the latent has {dim} dimensions; give as many codes at most"
+            )
+        weight = next(critic.parameters(), torch.empty(0))
+        images = _example(generator, data).to(weight)
+        labels = torch.zeros(len(images), dtype=torch.int64, device=weight.device)
+        with torch.no_grad():
+            try:
+                features = self._seen(critic, images, None)
+            except TypeError:  # it takes labels
+                features = self._seen(critic, images, labels)
+        maps = features.ndim == 4
+        head = nn.Sequential(
+            *([EqualizedConv2d(features.shape[1], self.width, 3), nn.LeakyReLU(0.2)] if maps else []),
+            nn.Flatten(),
+            EqualizedLinear(
+                self.width * features[0, 0].numel() if maps else features[0].numel(), self.width, gain=2**0.5
+            ),
+            nn.LeakyReLU(0.2),
+            EqualizedLinear(self.width, self.codes or dim),
+        )
+        return head.to(weight)
+
+    def __call__(
+        self,
+        critic: nn.Module,
+        batch: CriticBatch,
+        *,
+        state: nn.Module | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Float[Tensor, ""]:
+        """A scalar to add to the critic's loss."""
+        if batch.fake_latents is None:
+            raise ValueError("InfoGanHead predicts the latents of generated images; give fake_latents with the batch")
+        return self._error(critic, batch.fake, batch.fake_latents, batch.fake_labels, state)
+
+    def of_generator(
+        self,
+        critic: nn.Module,
+        fake: Float[Tensor, "batch c h w"],
+        latents: Float[Tensor, "batch dim"],
+        labels: Int[Tensor, "batch"] | None = None,
+        *,
+        state: nn.Module | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Float[Tensor, ""]:
+        """The same for the generator's loss."""
+        return self._error(critic, fake, latents, labels, state)
+
+    def _error(
+        self, critic: nn.Module, fake: Tensor, latents: Tensor, labels: Tensor | None, head: nn.Module | None
+    ) -> Tensor:
+        if head is None:
+            raise ValueError(
+                "InfoGanHead learns a head: make it with state = penalty.init(generator), give its parameters to the "
+                "critic's optimizer and hand it over as state=state"
+            )
+        features = self._seen(critic, fake, labels)
+        with torch.autocast(fake.device.type, enabled=False):
+            means = head(features)
+        return (latents[:, : means.shape[1]] - means).square().mean()
+
+    def _seen(self, critic: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        """What the layer is given, for these images."""
+        # a critic behind an augmentation is called ``critic`` there
+        names = (self.layer, f"critic.{self.layer}")
+        parts = [
+            part
+            for name, part in critic.named_modules()
+            if (name in names if self.layer else isinstance(part, nn.Linear | nn.Conv2d | EqualizedLinear))
+        ]
+        if not parts:
+            some = ", ".join([name for name, _ in critic.named_modules() if name][:5])
+            raise ValueError(f"InfoGanHead(layer={self.layer!r}): the critic has no such layer; it has {some}, ...")
+        given: list[Tensor] = []
+        handles = [part.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])) for part in parts]
+        try:
+            # a pass of its own, as of gradient penalties: no autocast, and nothing of it stays in the critic
+            with untouched(critic, images.device) as host:
+                host.rewind()
+                critic(images) if labels is None else critic(images, labels)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not given:
+            raise ValueError(f"InfoGanHead(layer={self.layer!r}): the critic has that layer and does not run it")
+        return given[-1]
+
+
+def _example(generator: Generator, data: ImageSet | None) -> Tensor:
+    """Two images of the shape that the critic sees."""
+    if data is not None:
+        return torch.zeros(2, data.channels, data.resolution, data.resolution)
+    with torch.no_grad():
+        weight = next(generator.module.parameters(), torch.empty(0))
+        (images,) = probe(generator)(torch.zeros(2, generator.latent.dim).to(weight))
+    return images

@@ -1,0 +1,302 @@
+"""Networks that grow: the schedule, what changes as a resolution begins, and what waits for its layer."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import orthogen as og
+from orthogen.core.kinds import CriticBatch, CriticPenalty, LatentPenalty
+from orthogen.layers.box import coarsen
+from orthogen.training.distributed import Processes
+from orthogen.training.feed import Feed
+from orthogen.training.recipe import Adam
+from orthogen.training.step import Game
+from tiny_gan import BarData, digest, lines
+
+FOUR_GPUS = (2048, 1024, 512, 256, 128, 96)
+
+
+def test_the_schedule_is_the_published_one(shared_golden: Path) -> None:
+    with np.load(shared_golden / "hessian-orojar" / "progan_schedule.npz") as file:
+        table = file["table"]
+    growth = og.Growth(batches=FOUR_GPUS)
+    for kimg, lod, side, batch, _, _ in table:
+        images = round(1000 * kimg)
+        assert growth.lod(images, 128) == pytest.approx(lod, abs=1e-6)
+        assert growth.side(images, 128) == side
+        assert growth.batch(images, 128) == batch
+
+
+def test_real_images_are_cross_faded_and_repeated_as_in_the_original(shared_golden: Path) -> None:
+    with np.load(shared_golden / "hessian-orojar" / "progan_ops.npz") as file:
+        golden = {name: torch.from_numpy(file[name]).double() for name in ("x_uint8", "lod0", "lod025", "lod15")}
+    images = golden["x_uint8"] / 127.5 - 1
+    torch.testing.assert_close(coarsen(images, 0.0), golden["lod0"], rtol=0, atol=1e-6)
+    torch.testing.assert_close(coarsen(images, 0.25), golden["lod025"], rtol=0, atol=1e-6)
+    # the original is handed images of the level, and enlarges them
+    doubled = torch.nn.functional.interpolate(images, scale_factor=2, mode="nearest")
+    torch.testing.assert_close(coarsen(doubled, 1.5), golden["lod15"], rtol=0, atol=1e-6)
+
+
+def small(**changes: Any) -> og.Recipe:
+    """ProGAN that grows from 4 to 8 pixels in six steps."""
+    model = og.ProGan(og.Normal(3), channels=1, resolution=8, channel_base=64, channel_max=8)
+    base = og.Recipe(
+        "growing",
+        model,
+        BarData(),
+        og.Objective(og.Wasserstein(), {"gp": og.Term(og.GradientPenalty())}),
+        images=160,
+        batch=8,
+        growth=og.Growth(stable=32, fade=32, batches=(16, 8)),
+        generator_optimizer=Adam(1e-2, (0.0, 0.99)),
+        critic_optimizer=Adam(1e-2, (0.0, 0.99)),
+        checkpoint_every=48,
+        sample_every=0,
+        ema=40,
+    )
+    return replace(base, **changes)
+
+
+def start(made: og.Recipe) -> tuple[Game, Feed]:
+    images, processes = made.data.open(), Processes(torch.device("cpu"))
+    with torch.random.fork_rng():
+        return Game(made, images, processes), Feed(images, made.images_at, made.seed, processes)
+
+
+def test_batches_and_levels_change_together_and_every_network_grows() -> None:
+    state, feed = start(small())
+    found = []
+    with feed:
+        while state.images < 160:
+            batch = feed(state.images)
+            state.take_step(batch)
+            networks = (*state.networks.values(), state.average.module)
+            assert {network.lod.item() for network in networks} == {state.lod}
+            found.append((state.images, len(batch), state.lod))
+    assert found == [
+        (16, 16, 1.0),
+        (32, 16, 1.0),
+        (48, 16, 1.0),  # from image 32 on, of which the share that is faded in is 0
+        (56, 8, 0.5),
+        (64, 8, 0.25),
+        *((images, 8, 0.0) for images in range(72, 161, 8)),
+    ]
+    assert state.step == len(found)
+
+
+def test_optimizers_start_anew_as_a_resolution_begins_and_as_it_is_there() -> None:
+    for reset, expected in ((True, [1, 2, 3, 1, 2, 1, 2]), (False, [1, 2, 3, 4, 5, 6, 7])):
+        state, feed = start(small(growth=og.Growth(stable=32, fade=32, batches=(16, 8), reset=reset)))
+        counts = []
+        with feed:
+            for _ in expected:
+                state.take_step(feed(state.images))
+                moments = state.players["critic"].tensors()
+                counts.append(int(moments["network.b4.dense1.weight/step"]))
+        assert counts == expected
+
+
+def test_rates_by_resolution() -> None:
+    made = small(growth=og.Growth(stable=32, fade=32, rates=(1.0, 0.5)), decay_from=80)
+    assert [made.rate_factor(images) for images in (0, 32, 40, 80, 120, 160)] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.0]
+
+
+def test_a_growing_run_resumes_bit_by_bit(tmp_path: Path) -> None:
+    hessian = og.Term(og.HessianPenalty(), 0.1, layers=("b4.conv1", "b8.conv1"))
+    terms = {"gp": og.Term(og.GradientPenalty()), "hp": hessian}
+    made = small(objective=og.Objective(og.Wasserstein(), terms))
+    whole = og.train(made, tmp_path / "whole", quiet=True, log_every=8)
+
+    class Stop(Exception):
+        pass
+
+    for stop in (48, 56, 72):  # before, within and after the fade
+
+        def halt(values: Any, stop: int = stop) -> None:
+            if values["images"] >= stop:
+                raise Stop
+
+        for checkpoint_every in (8, 0):
+            changed = replace(made, checkpoint_every=checkpoint_every)
+            folder = tmp_path / f"{stop}-{checkpoint_every}"
+            with pytest.raises(Stop):
+                og.train(changed, folder, quiet=True, log_every=8, on_log=halt)
+            again = og.train(changed, folder, quiet=True, log_every=8)
+            assert lines(folder) == lines(tmp_path / "whole")
+            assert digest(again) == digest(og.train(changed, tmp_path / f"whole-{checkpoint_every}", quiet=True))
+    assert whole.generator(model=made.model).module.lod.item() == 0
+
+
+class Watched(LatentPenalty):
+    """Remembers which layers it sees; each is worth 1."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, ...]] = []
+
+    def terms(self, f, z, *, state=None, rng=None, probes=None):  # type: ignore[no-untyped-def]
+        self.seen.append(f.layers)
+        assert f.separable(z)  # the layers that are there can be tried
+        return {layer: 0 * x.sum() + 1 for layer, x in zip(f.layers, f(z), strict=True)}
+
+
+def test_layers_wait_and_enter_as_far_as_they_are_there() -> None:
+    named, image, plain = Watched(), Watched(), Watched()
+    terms = {
+        "named": og.Term(named, layers=("b4.conv1", "b8.conv0")),
+        "image": og.Term(image, layers=("output",)),
+        "plain": og.Term(plain),
+    }
+    state, feed = start(small(objective=og.Objective(og.Wasserstein(), terms)))
+    with feed:
+        logged = [state.take_step(feed(state.images)) for _ in range(6)]
+    total = [float(values["penalty/named"]) for values in logged]
+    assert total == [1.0, 1.0, 1.0, 1.5, 1.75, 2.0]
+    assert named.seen == [("b4.conv1",)] * 3 + [("b4.conv1", "b8.conv0")] * 3
+    assert ["penalty/image" in values for values in logged] == [False] * 3 + [True] * 3
+    assert [float(values["penalty/image"]) for values in logged[3:]] == [0.5, 0.75, 1.0]
+    assert plain.seen == [("output",)] * 6
+    # the summands are logged unweighted
+    assert float(logged[3]["penalty/named/b8.conv0"]) == 1.0
+
+
+def test_a_layer_that_never_will_be_there_is_an_error() -> None:
+    term = og.Term(og.OroJaR(), layers=("b16.conv0",))
+    with pytest.raises(ValueError, match=r"no layer is called 'b16.conv0'; nearest: b"):
+        start(small(objective=og.Objective(og.Wasserstein(), {"orojar": term})))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": 3}, "start=3.*a power of two"),
+        ({"stable": 0, "fade": 0}, "one of them is above 0"),
+        ({"stable": -1}, "stable=-1"),
+        ({"batches": (8, 0)}, "at least 1 image"),
+        ({"rates": (0.0,)}, "more than 0"),
+    ],
+)
+def test_schedules_that_mean_nothing(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        og.Growth(**changes)
+
+
+def test_recipes_that_cannot_grow() -> None:
+    simple = og.SimpleGan(og.Normal(3), channels=3, resolution=32, width=0.1)
+    with pytest.raises(ValueError, match="SimpleGan does not grow; leave growth out"):
+        start(og.Recipe("x", simple, og.Shapes3d(resolution=32), growth=og.Growth()))
+    with pytest.raises(ValueError, match=r"start=16.*never reaches 8 pixels"):
+        small(growth=og.Growth(start=16))
+    with pytest.raises(ValueError, match=r"growth.batches has 9, accumulate=2"):
+        small(growth=og.Growth(batches=(16, 9)), accumulate=2)
+    with pytest.raises(ValueError, match=r"lod is 1; this network has 0 \(4 pixels\)"):
+        og.ProGan(resolution=4).grow(og.ProGan(resolution=4).build()["generator"], 1.0)
+
+
+# ------------------------------------------------------------------------------- what the generator feels of a critic's
+class Felt(CriticPenalty):
+    """The mean image, in both players' losses; remembers what it was handed."""
+
+    def __init__(self) -> None:
+        self.latents: list[Tensor] = []
+        self.offset = torch.nn.Parameter(torch.ones(()))
+
+    def init(self, generator, data=None, critic=None):  # type: ignore[no-untyped-def]
+        assert critic is not None
+        return torch.nn.ParameterList([self.offset])
+
+    def __call__(self, critic, batch, *, state=None, rng=None):  # type: ignore[no-untyped-def]
+        assert isinstance(batch, CriticBatch)
+        self.latents.append(batch.fake_latents)
+        return batch.fake_logits.mean() * state[0]
+
+    def of_generator(self, critic, fake, latents, labels=None, *, state=None, rng=None):  # type: ignore[no-untyped-def]
+        assert fake.requires_grad
+        assert not state[0].requires_grad
+        assert not any(parameter.requires_grad for parameter in critic.parameters())
+        self.latents.append(latents)
+        return fake.mean() * state[0]
+
+
+def test_the_generator_feels_what_a_critic_penalty_says_to_it() -> None:
+    made = small(growth=None, objective=og.Objective(og.Wasserstein(), {}))
+    found = {}
+    for weight in (0.0, 1e4):
+        felt = Felt()
+        term = og.Term(felt, weight)
+        state, feed = start(replace(made, objective=og.Objective(og.Wasserstein(), {"felt": term})))
+        with feed:
+            values = state.take_step(feed(0))
+        found[weight] = values
+        assert ("penalty/felt/generator" in values) == bool(weight)
+        if weight:
+            assert [x.shape for x in felt.latents] == [(8, 3), (8, 3)]
+            assert not torch.equal(*felt.latents)
+            assert felt.offset.requires_grad
+    assert float(found[1e4]["norm/generator"]) > 10 * float(found[0.0]["norm/generator"])
+
+
+def test_the_head_of_info_gan_learns_to_read_the_latent(tmp_path: Path) -> None:
+    term = og.Term(og.InfoGanHead(layer="b4.stddev", width=8))
+    terms = {"gp": og.Term(og.GradientPenalty()), "info": term}
+    made = small(objective=og.Objective(og.Wasserstein(), terms), images=2000, growth=og.Growth(stable=320, fade=320))
+    run = og.train(made, tmp_path / "run", quiet=True, log_every=200)
+    logged = [line["penalty/info"] for line in run.log()]
+    assert logged[-1] < 0.75 * logged[0]
+    assert run.log()[-1]["penalty/info/generator"] > 0
+    with pytest.raises(ValueError, match=r"InfoGanHead\(layer='b16'\): the critic has no such layer; it has b4"):
+        start(replace(made, objective=og.Objective(og.Wasserstein(), {"x": og.Term(og.InfoGanHead(layer="b16"))})))
+    with pytest.raises(ValueError, match=r"codes=4\): the latent has 3 dimensions"):
+        start(replace(made, objective=og.Objective(og.Wasserstein(), {"x": og.Term(og.InfoGanHead(codes=4))})))
+
+
+def test_drift_is_of_real_logits() -> None:
+    logits = torch.tensor([[1.0], [2.0], [-1.0]])
+    images = torch.zeros(3, 1, 4, 4)
+    assert og.Drift()(torch.nn.Identity(), CriticBatch(images, images, logits, 100 * logits)).item() == 2.0
+
+
+# ------------------------------------------------------------------------------------------- beginning with another run
+def test_a_run_begins_with_another_runs_weights(tmp_path: Path) -> None:
+    first = og.train(small(), tmp_path / "first", quiet=True)
+    made = small(name="tuned", growth=None, initial=str(tmp_path / "first"), images=64, seed=5)
+    tuned = og.train(made, tmp_path / "tuned", quiet=True, log_every=8)
+    # at a learning rate of 0, nothing moves: it is the first run's
+    still = replace(made, generator_optimizer=Adam(0.0), critic_optimizer=Adam(0.0), name="still")
+    same = og.train(still, tmp_path / "still", quiet=True)
+    for name in ("generator", "critic"):
+        for key, value in first.network(name, model=made.model).state_dict().items():
+            assert torch.equal(same.network(name, model=made.model).state_dict()[key], value), key
+    average = first.generator(model=made.model).module.state_dict()
+    assert any(
+        not torch.equal(x, average[key]) for key, x in tuned.generator(model=made.model).module.state_dict().items()
+    )
+    assert torch.equal(same.network("generator", model=made.model).lod, torch.tensor(0.0))
+
+    class Stop(Exception):
+        pass
+
+    def halt(values: Any) -> None:
+        if values["images"] >= 24:
+            raise Stop
+
+    eager = replace(made, checkpoint_every=8)
+    with pytest.raises(Stop):
+        og.train(eager, tmp_path / "parts", quiet=True, log_every=8, on_log=halt)
+    assert digest(og.train(eager, tmp_path / "parts", quiet=True)) == digest(
+        og.train(eager, tmp_path / "eager", quiet=True)
+    )
+
+
+def test_runs_that_nothing_can_begin_with(tmp_path: Path) -> None:
+    og.train(small(), tmp_path / "first", quiet=True)
+    other = small(initial=str(tmp_path / "first"), model=replace(small().model, channel_max=4), growth=None)
+    with pytest.raises(ValueError, match=r"initial: the generator of .*first is another network \(.*; give the same"):
+        og.train(other, tmp_path / "other", quiet=True)
+    with pytest.raises((ValueError, FileNotFoundError), match="nowhere"):
+        og.train(small(initial=str(tmp_path / "nowhere")), tmp_path / "none", quiet=True)
