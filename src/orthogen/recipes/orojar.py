@@ -1,4 +1,4 @@
-"""OroJaR as in its release: the simple GAN on dSprites and CelebA, and searches in BigGAN."""
+"""OroJaR as in its release: ProGAN, the simple GAN on dSprites and CelebA, and searches in BigGAN."""
 
 from dataclasses import replace
 
@@ -7,7 +7,8 @@ from orthogen.data.celeba import CelebA
 from orthogen.data.shapes3d import Shapes3d
 from orthogen.evaluation.search_recipe import SearchRecipe
 from orthogen.models.simple_gan import SimpleGan
-from orthogen.recipes import _biggan, _simple
+from orthogen.recipes import _biggan, _progan, _simple
+from orthogen.recipes._progan import Way
 from orthogen.regularizers.orojar import OroJaR
 from orthogen.training.objective import Term
 from orthogen.training.recipe import Recipe
@@ -21,6 +22,16 @@ __all__ = [
     "church_fine_small",
     "church_mid",
     "church_mid_small",
+    "clevr_1fov",
+    "clevr_1fov_small",
+    "clevr_complex",
+    "clevr_complex_small",
+    "clevr_simple",
+    "clevr_simple_small",
+    "clevr_u",
+    "clevr_u_small",
+    "edges_shoes",
+    "edges_shoes_small",
     "goldens_coarse",
     "goldens_coarse_small",
     "goldens_fine",
@@ -40,6 +51,20 @@ PATH = (
 STOPPED = "The released script shows a matrix of iteration 31,999, which is not in the release."
 FAR = "Direction 37 of the published ones, which changes the color, is meant to be shown with a path size of 15."
 UNNAMED = "The released names of these directions are a copy of another file's list and are left out."
+
+RELEASE = _progan.Release(
+    paper="orojar",
+    penalty=Term(OroJaR(variance="population")),
+    changed=True,
+    lr=2e-4,
+    kimg=100_000,
+    small=Term(OroJaR(variance="population", normalize="numel"), weight=1.0),
+    tuned=None,
+    departures=(
+        "The released network has no norm of the latent and no activation behind its first layer, and so have its "
+        "baselines: vanilla and InfoGAN are other networks than the Hessian Penalty's.",
+    ),
+)
 
 
 def sprites() -> Recipe:
@@ -160,3 +185,53 @@ def church_fine() -> SearchRecipe:
 def church_fine_small() -> SearchRecipe:
     """The small twin of orojar.church_fine."""
     return _biggan.small(church_fine())
+
+
+def edges_shoes(*, way: Way = "scratch") -> Recipe:
+    """ProGAN on edges and shoes, 128 px; with OroJaR, or one of the other three ways."""
+    return _progan.full(RELEASE, "edges_shoes", 1e-5, way)
+
+
+def edges_shoes_small(*, way: Way = "scratch") -> Recipe:
+    """The small twin of orojar.edges_shoes: drawn scenes that grow to 32 px in minutes."""
+    return _progan.small(RELEASE, "edges_shoes", 1e-5, way)
+
+
+def clevr_simple(*, way: Way = "scratch") -> Recipe:
+    """ProGAN on CLEVR-Simple, 128 px; with OroJaR, or one of the other three ways."""
+    return _progan.full(RELEASE, "clevr_simple", 1e-6, way)
+
+
+def clevr_simple_small(*, way: Way = "scratch") -> Recipe:
+    """The small twin of orojar.clevr_simple: drawn scenes that grow to 32 px in minutes."""
+    return _progan.small(RELEASE, "clevr_simple", 1e-6, way)
+
+
+def clevr_complex(*, way: Way = "scratch") -> Recipe:
+    """ProGAN on CLEVR-Complex, 128 px; with OroJaR, or one of the other three ways."""
+    return _progan.full(RELEASE, "clevr_complex", 1e-5, way)
+
+
+def clevr_complex_small(*, way: Way = "scratch") -> Recipe:
+    """The small twin of orojar.clevr_complex: drawn scenes that grow to 32 px in minutes."""
+    return _progan.small(RELEASE, "clevr_complex", 1e-5, way)
+
+
+def clevr_u(*, way: Way = "scratch") -> Recipe:
+    """ProGAN on CLEVR-Simple with 3 latents, 128 px; with OroJaR, or one of the other three ways."""
+    return _progan.full(RELEASE, "clevr_u", 1e-4, way)
+
+
+def clevr_u_small(*, way: Way = "scratch") -> Recipe:
+    """The small twin of orojar.clevr_u: drawn scenes that grow to 32 px in minutes."""
+    return _progan.small(RELEASE, "clevr_u", 1e-4, way)
+
+
+def clevr_1fov(*, way: Way = "scratch") -> Recipe:
+    """ProGAN on CLEVR-1FOV, 128 px; with OroJaR, or one of the other three ways."""
+    return _progan.full(RELEASE, "clevr_1fov", 1e-4, way)
+
+
+def clevr_1fov_small(*, way: Way = "scratch") -> Recipe:
+    """The small twin of orojar.clevr_1fov: drawn scenes that grow to 32 px in minutes."""
+    return _progan.small(RELEASE, "clevr_1fov", 1e-4, way)
