@@ -7,6 +7,7 @@ import pytest
 
 import orthogen as og
 from orthogen import recipes
+from orthogen.cli.overrides import override
 
 # latent, InfoGAN's codes, weights of the Hessian Penalty and of OroJaR
 TABLE = {
@@ -80,3 +81,13 @@ def test_every_way_runs(tmp_path: Path, paper: str) -> None:
     assert f"penalty/{paper}" in logged["finetune"]
     assert {"penalty/info_gan", "penalty/info_gan/generator"} <= logged["infogan"]
     assert not {key for key in logged["vanilla"] if paper in key or "info" in key}
+
+
+def test_the_schedule_is_set_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    made = recipes.build("orojar.clevr_u_small")
+    changed = override(made, ["--growth.stable", "4000", "--growth.batches", "32", "16"], "train")
+    assert isinstance(changed, og.Recipe)
+    assert changed.growth == replace(made.growth, stable=4000, batches=(32, 16))
+    with pytest.raises(SystemExit):
+        override(recipes.build("plain.sprites"), ["--help"], "orthogen train plain.sprites")
+    assert capsys.readouterr().out.splitlines()[0].strip() == "usage: orthogen train plain.sprites [-h] [OPTIONS]"

@@ -195,7 +195,7 @@ def override(
                 args=list(arguments),
                 prog=usage,
                 description=f"Settings of {usage.split()[-1]}.{_switches_in_words(switches)}",
-                config=(tyro.conf.FlagConversionOff,),
+                config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
             )
         except SystemExit:
             if wants_help:
