@@ -36,6 +36,9 @@ _CORE = {
     "Relativistic": "training.adversarial",
     "Recipe": "training.recipe",
     "ClassifierRecipe": "training.recipe",
+    "Growth": "training.growth",
+    "VaeRecipe": "training.vae_recipe",
+    "Elbo": "training.elbo",
     "Validate": "evaluation.validating",
     "train": "training.loop",
     "Shuffled": "core.sampling",
@@ -53,6 +56,8 @@ _CORE = {
     "compare": "evaluation",
     "difference": "evaluation",
     "traverse": "reporting.traversal",
+    "heat_maps": "reporting.heat_maps",
+    "penalty_maps": "evaluation.penalty_maps",
     "inspect_data": "reporting.data_sheet",
     "report": "reporting.html",
 }

@@ -226,3 +226,14 @@ def test_what_somebody_else_measures_meanwhile_is_not_lost(tmp_path):
         files.merge(tmp_path, [score])
     files.merge(tmp_path, [a, b], before=[first])
     assert [score.name for score in files.read(tmp_path)] == ["first", "theirs", "a", "b"]
+
+
+def test_a_protocol_by_name_says_how_many_images_are_drawn():
+    look = lambda images: images.flatten(1)[:, :3]  # noqa: E731
+    settings = {"data": Bars(), "extractor": look, "quiet": True, "reference_n": 20}
+    (few,) = measure(renderer(), [og.Fid(images=30)], **settings)
+    assert few.n == few.protocol["generated"]["images"] == 30
+    with pytest.raises(ValueError, match=r"Fid\(images=30\) is of that many generated images, and there are 40"):
+        measure(renderer(), [og.Fid(images=30)], n=40, **settings)
+    with pytest.raises(ValueError, match="metrics of 30 and of 40 images cannot share them; measure one by one"):
+        measure(renderer(), [og.Fid(images=30), og.Fid(images=40)], **settings)

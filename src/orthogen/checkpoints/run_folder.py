@@ -99,25 +99,28 @@ class Run:
         tests = newest.numbers().get("tests") if newest else None
         return next((each for each in self.checkpoints if tests and each.images == tests["images"]), None)
 
-    def network(self, name: str = "classifier", *, model: Model | None = None) -> nn.Module:
-        """A network of the newest whole checkpoint, in evaluation mode, with the weights of the optimizer.
+    def network(
+        self, name: str = "classifier", *, model: Model | None = None, checkpoint: Checkpoint | None = None
+    ) -> nn.Module:
+        """A network of a checkpoint, in evaluation mode, with the weights of the optimizer.
 
         Args:
             name: of the network.
             model: what builds it; the recipe's own if None.
+            checkpoint: of this run; the newest whole one if None.
 
         Raises:
             FileNotFoundError: there is no whole checkpoint.
             ValueError: the model builds no such network, or cannot be rebuilt here.
         """
-        newest = self.newest
-        if newest is None:
+        checkpoint = self.newest if checkpoint is None else checkpoint
+        if checkpoint is None:
             raise FileNotFoundError(f"{self.folder} has no whole checkpoint yet; train it first")
         with torch.random.fork_rng(devices=[]):
             built = (self.recipe.model if model is None else model).build()
         if name not in built:
             raise ValueError(f"{self.folder} has no {name}; its model builds {', '.join(sorted(built))}")
-        built[name].load_state_dict(newest.tensors(f"network/{name}/"))
+        built[name].load_state_dict(checkpoint.tensors(f"network/{name}/"))
         return built[name].eval()
 
     def write_checkpoint(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from orthogen import __version__
 from orthogen.checkpoints import load, open_run
+from orthogen.checkpoints.run_folder import Checkpoint
 from orthogen.core import catalogue
 from orthogen.core import rng as randomness
 from orthogen.core.directions import Directions
@@ -27,6 +28,7 @@ from orthogen.core.kinds import (
 from orthogen.core.score import Score
 from orthogen.core.score_file import merge, read
 from orthogen.evaluation import factors
+from orthogen.evaluation.encoders import OWN, encoder_of
 from orthogen.evaluation.image_settings import ImageSettings
 from orthogen.evaluation.images import image_scores
 from orthogen.evaluation.published import read_directions
@@ -124,7 +126,9 @@ def measure(
     *Code metrics* share ``n`` latents: their images are drawn once, the true factors are read off the images by the
     data's reader, and the latents are scored as codes of these factors. Images that the reader is unsure of are kept,
     which lowers a score rather than raising it; how many, ``Score.about`` says. Factors that an image does not
-    determine, such as the orientation of a square, are left out and named in the protocol.
+    determine, such as the orientation of a square, are left out and named in the protocol. Of a run or checkpoint with
+    an encoder, such as that of a VAE, its mean codes of ``n`` images of the data are scored in place of all this, as in
+    `measure_codes`, and the protocol says so; a generator file alone is scored by its latents.
 
     *Image metrics* share one pass: ``n`` images are drawn once, quantized to uint8, and seen once by the extractor; the
     reference is seen once and kept in a cache for the next time. Of a run that was validated while it trained, they
@@ -139,7 +143,7 @@ def measure(
         directions: what latent metrics look along; the latent's coordinates if None.
         extractor: what sees images: an `Extractor`, a function or module from images in [-1, 1] to features (and
             logits), or ``"my_file.py:make"``; Inception if None.
-        n: images drawn for code metrics and image metrics, each; 5000 if None.
+        n: images drawn for code metrics and image metrics, each; 5000 if None, or as many as a protocol by name takes.
         reference_n: images of the reference; all, up to 50,000, if None.
         balanced: whether the reference has equally many images of each class, where there are classes; it has if None.
         condition: the keyword for class labels of a generator that does not say it takes any (``adapt(...,
@@ -173,6 +177,7 @@ def measure(
     if not metrics:
         raise ValueError(f"name a metric; there are {_names()}")
     chosen = [_metric(one) for one in metrics]
+    on_images = on_images if n is not None else on_images.asked_by(chosen)
     n = 5000 if n is None else n
     if n < 2:
         raise ValueError(f"n={n}: at least 2 images are needed, and some thousands to say anything")
@@ -213,8 +218,9 @@ def measure(
                 f"this generator takes class labels (0 to {generator.classes - 1}), and scores along its latent are of "
                 "one class; choose it: fix_class=0 (--fix-class 0)"
             )
-        if folder is not None and folder == _path(source) and (newest := open_run(folder).newest) is not None:
-            about["trained_images"] = newest.images
+        checkpoint = _checkpoint(source, folder)
+        if checkpoint is not None and folder == _path(source):
+            about["trained_images"] = checkpoint.images
 
         def of_images(metrics: Sequence[Any]) -> Iterator[Score]:
             return iter(
@@ -234,7 +240,7 @@ def measure(
         # images first: what can be missing, weights or data, is missed before anything long has begun
         for kind, run in (
             (ImageMetric, of_images),
-            (CodeMetric, lambda metrics: _of_codes(generator, metrics, data, n, seed)),
+            (CodeMetric, lambda metrics: _of_codes(generator, encoder_of(checkpoint), metrics, data, n, seed)),
             (LatentMetric, lambda metrics: _along(generator, metrics, data, directions, seed)),
         ):
             where = [i for i, metric in enumerate(chosen) if isinstance(metric, kind)]
@@ -260,6 +266,14 @@ def _run_of(source: Generator | str | Path) -> Path | None:
     return next((each for each in (path, *path.parents[:3]) if (each / "run.json").is_file()), None)
 
 
+def _checkpoint(source: Generator | str | Path, folder: Path | None) -> Checkpoint | None:
+    """The newest whole checkpoint of a run, or the checkpoint that the source is; a generator file stands alone."""
+    path = _path(source)
+    if path is None or folder is None:
+        return None
+    return open_run(folder).newest if path == folder else Checkpoint(path) if path.is_dir() else None
+
+
 def _along(
     generator: Generator,
     metrics: Sequence[LatentMetric],
@@ -280,14 +294,38 @@ def _along(
 
 
 def _of_codes(
-    generator: Generator, metrics: Sequence[CodeMetric], data: Data | ImageSet | None, n: int, seed: int
+    generator: Generator,
+    encoder: nn.Module | None,
+    metrics: Sequence[CodeMetric],
+    data: Data | ImageSet | None,
+    n: int,
+    seed: int,
 ) -> Iterator[Score]:
-    """Scores of latents as codes of the factors that are read off their images."""
+    """Scores of an encoder's codes, or of latents as codes of the factors that are read off their images."""
+    if encoder is not None:
+        for score in _of_encoder(encoder.to(generator.device), metrics, data, n, seed, generator.device):
+            yield _with(score, {"codes": OWN}, {})
+        return
     z = generator.latent.sample(n, rng=randomness.generator(seed, "measure", "codes"))
     source = factors.factor_set(data)
     true, how, sure = factors.read(generator, z, source, randomness.generator(seed, "measure", "factors"))
     for metric in metrics:
         yield _code_score(metric, z, true, seed, how, sure)
+
+
+def _of_encoder(
+    encoder: factors.Encoder,
+    metrics: Sequence[CodeMetric],
+    data: Data | ImageSet | None,
+    n: int,
+    seed: int,
+    device: torch.device,
+) -> Iterator[Score]:
+    """Scores of an encoder's codes of images whose factors are known."""
+    rng = randomness.generator(seed, "measure", "encoder")
+    codes, true, how = factors.encoded(encoder, factors.factor_set(data), n, rng, device)
+    for metric in metrics:
+        yield _code_score(metric, codes, true, seed, how, {"seed": seed})
 
 
 def _code_score(
@@ -337,7 +375,4 @@ def measure_codes(
         parameter = next(encoder.parameters(), None) if isinstance(encoder, nn.Module) else None
         device = torch.device("cpu") if parameter is None else parameter.device
     with waiting(quiet=quiet):
-        codes, true, how = factors.encoded(
-            encoder, factors.factor_set(data), n, randomness.generator(seed, "measure", "encoder"), torch.device(device)
-        )
-        return [_code_score(each, codes, true, seed, how, {"seed": seed}) for each in chosen]  # type: ignore[arg-type]
+        return list(_of_encoder(encoder, chosen, data, n, seed, torch.device(device)))  # type: ignore[arg-type]

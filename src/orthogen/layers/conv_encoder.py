@@ -1,4 +1,4 @@
-"""From an image to a few numbers: the simple GAN's critic, and the recognizers that look at generated images."""
+"""From an image to a few numbers: the simple GAN's critic, recognizers of generated images, the encoder of a VAE."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ __all__ = ["ConvEncoder"]
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions of kernel 4 and stride 2, then linear layers.
+    """Convolutions of stride 2, then linear layers.
 
     The first convolution has a bias and no norm, the others a norm and no bias. Parameters are named as in the
     published simple GAN: ``encoder.i.layers.conv`` and ``.instancenorm``, ``fc.i.layers.conv``.
@@ -21,11 +21,12 @@ class ConvEncoder(nn.Module):
     Args:
         shape: channels, height and width of the images, in pixels.
         channels: output channels of each convolution; each halves height and width.
-        hidden: width of the linear layer before the last; 0 for none.
+        hidden: width of the linear layer before the last, or of several; 0 for none.
         outputs: how many numbers come out.
         activation: follows each convolution.
         hidden_activation: follows the hidden layer; None for nothing, as in the published 128-pixel critic.
         norm: whether convolutions after the first have an instance norm.
+        kernels: side of each convolution's kernel, an even number; 4 for all if None.
 
     Raises:
         ValueError: images of another shape are given.
@@ -41,26 +42,29 @@ class ConvEncoder(nn.Module):
         self,
         shape: tuple[int, int, int],
         channels: Sequence[int],
-        hidden: int,
+        hidden: int | Sequence[int],
         outputs: int,
         activation: Callable[[], nn.Module] = nn.ReLU,
         hidden_activation: Callable[[], nn.Module] | None = nn.ReLU,
         norm: bool = True,
+        kernels: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.shape = shape
         self.encoder = nn.Sequential()
-        for i, (before, after) in enumerate(pairwise((shape[0], *channels))):
+        sizes = [4] * len(channels) if kernels is None else kernels
+        for i, ((before, after), kernel) in enumerate(zip(pairwise((shape[0], *channels)), sizes, strict=True)):
             normed = norm and i > 0
-            convolution = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=not normed)
+            convolution = nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2 - 1, bias=not normed)
             self.encoder.append(Block(convolution, after if normed else 0, activation()))
         sides = [side // 2 ** len(channels) for side in shape[1:]]
         features = (*shape[:1], *channels)[-1] * math.prod(sides)
         self.fc = nn.Sequential()
-        if hidden:
+        widths = [width for width in ([hidden] if isinstance(hidden, int) else hidden) if width]
+        for before, after in pairwise((features, *widths)):
             after_hidden = None if hidden_activation is None else hidden_activation()
-            self.fc.append(Block(nn.Linear(features, hidden), activation=after_hidden))
-        self.fc.append(Block(nn.Linear(hidden or features, outputs)))
+            self.fc.append(Block(nn.Linear(before, after), activation=after_hidden))
+        self.fc.append(Block(nn.Linear((features, *widths)[-1], outputs)))
 
     def forward(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch outputs"]:
         """The outputs, without activation."""

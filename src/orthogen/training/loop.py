@@ -9,7 +9,7 @@ import torch
 from orthogen.checkpoints.run_folder import Checkpoint, Run
 from orthogen.core.kinds import ImageSet
 from orthogen.core.rng import private
-from orthogen.training.checkpoint import restore
+from orthogen.training.checkpoint import begin_with, restore
 from orthogen.training.distributed import Processes, join
 from orthogen.training.feed import Feed
 from orthogen.training.folder import changes, claimed, create, found
@@ -20,12 +20,14 @@ from orthogen.training.recipe import ClassifierRecipe, Recipe, TrainingRecipe
 from orthogen.training.session import Session
 from orthogen.training.state import State
 from orthogen.training.step import Game
+from orthogen.training.vae import Autoencoder
+from orthogen.training.vae_recipe import VaeRecipe
 
 __all__ = ["train"]
 
 LINES = 500  # in the log of a run, if that makes neither fewer nor more steps a line than these
 FEW, MANY = 10, 100
-KINDS: dict[type[TrainingRecipe], type[State]] = {Recipe: Game, ClassifierRecipe: Lesson}
+KINDS: dict[type[TrainingRecipe], type[State]] = {Recipe: Game, ClassifierRecipe: Lesson, VaeRecipe: Autoencoder}
 
 
 def train(
@@ -78,11 +80,13 @@ def train(
 
         run, start = processes.first(look)
         images = recipe.data.open()
-        taken, turns = recipe.images_per_step, recipe.images_per_step // recipe.batch
-        feed = stack.enter_context(Feed(images, taken, recipe.seed, processes, recipe.sampling, turns))
+        turns = recipe.images_at(0) // recipe.batch_at(0)
+        feed = stack.enter_context(Feed(images, recipe.images_at, recipe.seed, processes, recipe.sampling, turns))
         state = _begin(recipe, images, processes)
         if start is not None:
             restore(state, start)
+        elif recipe.initial:
+            begin_with(state, recipe.initial)
         reporter = Reporter(recipe.name, state.images, recipe.images, quiet=quiet or processes.rank > 0)
         sinks: list[Sink] = [reporter]
         stack.callback(lambda: [sink.close() for sink in sinks])
