@@ -69,7 +69,7 @@ def test_help_is_quick_and_needs_no_torch():
     seconds = time.perf_counter() - began
     assert done.returncode == 0, done.stderr
     assert seconds < 0.5 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))  # on a machine that is not overloaded
-    for verb in "demo list show cite train sample traverse discover convert measure compare report".split():
+    for verb in "demo list show cite train sample traverse heatmaps discover convert measure compare report".split():
         assert re.search(rf"^ +{verb} ", done.stdout, re.MULTILINE)
     for later in ("explore", "reproduce"):
         assert later not in done.stdout
@@ -80,7 +80,9 @@ def test_python_m_and_version(capsys):
     assert re.fullmatch(r"orthogen \d+\.\d+\.\d+\n", done.stdout)
 
 
-@pytest.mark.parametrize("verb", "demo list show cite train sample traverse discover measure compare report".split())
+@pytest.mark.parametrize(
+    "verb", "demo list show cite train sample traverse heatmaps discover measure compare report".split()
+)
 def test_every_verb_explains_itself(verb, capsys):
     assert main([verb, "--help"]) == 0
     assert f"orthogen {verb}" in capsys.readouterr().out

@@ -17,6 +17,11 @@ MAKE = """
         net = torch.nn.Sequential(torch.nn.Linear(20, 12), torch.nn.Tanh(), torch.nn.Unflatten(1, (3, 2, 2)))
         return og.adapt(net, og.Normal(20))
 
+    def progan():
+        torch.manual_seed(0)
+        model = og.ProGan(og.Normal(3), resolution=4, channel_max=4)
+        return model.adapt(model.build()["generator"].eval())
+
     def labeled():
         net = torch.nn.Sequential(torch.nn.Linear(20, 12), torch.nn.Tanh(), torch.nn.Unflatten(1, (3, 2, 2)))
         return og.adapt(net, og.Normal(20), call=dim, classes=9)
@@ -96,6 +101,27 @@ def test_films_of_each_kind_and_path(capsys):
         assert film.n_frames <= 8  # those that do not differ are shown longer
 
 
+def test_films_can_have_a_column_per_direction(capsys):
+    shape = ("--directions", "0", "5", "7", "--frames", "4", "--no-strips", "--samples", "2")
+    sizes = []
+    for turned in ((), ("--transpose",)):
+        (film,) = written(capsys, *shape, *turned)
+        sizes.append(size(film))
+    (width, height), (wide, low) = sizes
+    assert wide - width == 64 + 2  # three rows of two pictures, and two rows of three below their names
+    assert height - low == 64 + 2 - 22
+
+
+def test_latents_can_be_moved_behind_the_norm_of_a_progan(capsys):
+    said = refused(capsys, "--past-norm")
+    assert "Sequential has no layer latent_norm: there is no norm of latents to leave out" in said
+    pictures = []
+    for past in ((), ("--past-norm",)):
+        (strips,) = written(capsys, "--no-film", *past, maker="progan")
+        pictures.append((Path("traversals") / strips).read_bytes())
+    assert pictures[0] != pictures[1]
+
+
 @pytest.mark.parametrize("option", ["--path-size", "--extent"])
 def test_the_path_size_is_how_far_it_goes(capsys, monkeypatch, option):
     asked = {}
@@ -133,6 +159,7 @@ def test_one_class_can_be_fixed(capsys):
         (("--path-size", "inf"), "extent=inf: give one positive number"),
         (("--rows", "3", "--all"), "--rows 3 and --all contradict each other"),
         (("--no-film", "--frames", "8"), "--frames is of films, and --no-film draws none"),
+        (("--no-film", "--transpose"), "--transpose is of films, and --no-film draws none"),
         (("--no-film", "--path", "linear"), "--path is of films, and --no-film draws none"),
         (("--no-strips", "--steps", "3"), "--steps is of strips, and --no-strips draws none"),
         (("--rows", "0"), "rows=0: give how many directions to draw, at least 1"),

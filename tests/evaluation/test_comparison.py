@@ -157,6 +157,37 @@ def test_the_verb(tmp_path, capsys):
     assert "the two have no score in common" in capsys.readouterr().out
 
 
+def test_the_verb_makes_a_table_of_several(tmp_path, capsys):
+    def diagonality(value: float, strength: float, **protocol) -> og.Score:
+        parts = {"relative_strength": strength, "relative_strength_stderr": 0.1}
+        return score(value, 0.01, 100, "Diagonality", parts=parts, **protocol)
+
+    (tmp_path / "more").mkdir()
+    a, b, c = (
+        folder(tmp_path / name, diagonality(value, strength))
+        for name, value, strength in (("vanilla", 0.45, 1.2), ("hp", 0.90, 5.1), ("more/hp", 0.7, 3.0))
+    )
+    files.merge(a, [score(0.1, name="MIG")])
+    files.merge(c, [score(0.3, name="MIG")])
+    assert main(["compare", str(a), str(b), str(c)]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["vanilla", str(b), str(c)]  # two folders of one name go by their paths
+    cells = [[cell for cell in row.split("  ") if cell] for row in rows]
+    assert [[cell.strip() for cell in row] for row in cells] == [
+        ["Diagonality", "0.450 ± 0.010", "0.900 ± 0.010", "0.700 ± 0.010"],
+        ["Diagonality: relative strength", "1.20 ± 0.10", "5.10 ± 0.10", "3.00 ± 0.10"],
+        ["MIG", "0.10 ± 0.03", "–", "0.30 ± 0.03"],
+    ]
+    d = folder(tmp_path / "d", diagonality(0.5, 1.0, step=0.2))
+    assert main(["compare", str(a), str(b), str(d)]) == 2
+    said = capsys.readouterr()
+    assert "0.900 ± 0.010  –" in said.out
+    assert said.err.startswith("Diagonality was measured by different protocols: bins: 20 against None")
+    e = folder(tmp_path / "e", score(name="e"))
+    assert main(["compare", str(e), str(b), str(c)]) == 0
+    assert "e has no score in common with the others" in capsys.readouterr().out
+
+
 def test_a_score_that_is_not_a_number_survives_the_file(tmp_path):
     (kept,) = files.read(folder(tmp_path / "a", score(math.nan, None)))
     assert math.isnan(kept.value)

@@ -170,3 +170,14 @@ def test_mistakes():
     broken = Moments(10, x[0] * torch.nan, x[:3], x)
     with pytest.raises(ValueError, match=r"^Fid: features of the real images are not all finite"):
         Fid()(Features(10, moments=broken), x)
+
+
+def test_the_hessian_penaltys_protocol_is_of_so_many_images():
+    protocol = Fid.hessian_penalty()
+    assert protocol.images == 50_000
+    x = torch.randn(300, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"Fid\(images=50000\) is of that many generated images, and there are 300"):
+        protocol(x, x)
+    assert Fid(images=300)(x, x + 1).value == Fid()(x, x + 1).value
+    with pytest.raises(ValueError, match=r"Fid\(images=1\): give at least 2, or None for any number"):
+        Fid(images=1)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from orthogen.cli import data, discover, traverse
+from orthogen.cli import data, discover, heat_maps, traverse
 
 __all__ = ["main"]
 
@@ -112,6 +112,13 @@ def _parser() -> _Parser:
     p.add_argument("--to", metavar="FOLDER", help="where to write (default: traversals/ in the run folder)")
     device(p)
 
+    p = verb("heatmaps", "where in the image a penalty is large, and the Hessian or J^T J behind it (PNG)")
+    source(p)
+    heat_maps.options(p)
+    fix_class(p, "the class of all images, of a generator that takes class labels")
+    p.add_argument("--to", metavar="FOLDER", help="where to write (default: heat_maps/ in the run folder)")
+    device(p)
+
     p = verb("discover", "find directions: what a generator's latent does, by one method or several", add_help=False)
     source(p)
     discover.options(p)
@@ -154,9 +161,10 @@ def _parser() -> _Parser:
     p.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
     device(p)
 
-    p = verb("compare", "two files of scores side by side, with each difference's interval; B minus A")
+    p = verb("compare", "scores side by side: of two with each difference's interval, B minus A; of more as a table")
     p.add_argument("a", metavar="A", help="a run folder or its scores.json")
     p.add_argument("b", metavar="B", help="another")
+    p.add_argument("more", metavar="C", nargs="*", help="more of them, all held against A's protocols")
     p.add_argument(
         "--despite", nargs="+", default=(), metavar="FIELD", help="compare although these fields of the protocol differ"
     )

@@ -25,12 +25,18 @@ def options(p: ArgumentParser) -> None:
         help="go from -X to X, in units of the latent (default: two standard deviations where they are known, or the "
         "latent's span)",
     )  # fmt: skip
+    p.add_argument(
+        "--past-norm", action="store_true",
+        help="move latents behind ProGAN's own norm of them, as its released tool does (default: in front of it, which "
+        "is its --interpolate_pre_norm)",
+    )  # fmt: skip
     p.add_argument("--contact", action="store_true", help="the contact sheet too where all directions are drawn anyway")
     p.add_argument("--no-strips", action="store_true", help="no strips (PNG)")
     films = p.add_argument_group("films", "a GIF, unless other kinds are named")
     for kind, about in (("gif", "a GIF"), ("webp", "an animated WebP"), ("mp4", "an MP4 (needs the extra 'video')")):
         films.add_argument(f"--{kind}", action="store_true", help=about)
     films.add_argument("--no-film", action="store_true", help="none")
+    films.add_argument("--transpose", action="store_true", help="a row per base latent, a column per direction")
     films.add_argument(
         "--path", metavar="PATH",
         help="pingpong: there and back; linear: from end to end; smooth_center: as in the released videos of the "
@@ -90,6 +96,8 @@ def traverse(given: Namespace) -> None:
     for name in ("path", "frames", "fps"):
         if given.no_film and getattr(given, name) is not None:
             raise ValueError(f"--{name} is of films, and --no-film draws none; leave one of them out")
+    if given.no_film and given.transpose:
+        raise ValueError("--transpose is of films, and --no-film draws none; leave one of them out")
     if given.no_strips and given.steps is not None:
         raise ValueError("--steps is of strips, and --no-strips draws none; leave one of them out")
     with waiting():
@@ -112,6 +120,8 @@ def traverse(given: Namespace) -> None:
             path=given.path or "pingpong",
             frames=given.frames,
             fps=given.fps,
+            transpose=given.transpose,
+            past_norm=given.past_norm,
         )
     for path in written:
         print(path)

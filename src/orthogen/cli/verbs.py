@@ -23,6 +23,7 @@ def run(arguments: Namespace, rest: Sequence[str]) -> None:
         "train": lambda given: _train(given, rest),
         "sample": _sample,
         "traverse": _traverse,
+        "heatmaps": _heat_maps,
         "discover": lambda given: _discover(given, rest),
         "convert": _convert,
         "data": lambda given: _inspect(given, rest),
@@ -144,6 +145,12 @@ def _traverse(given: Namespace) -> None:
     traverse(given)
 
 
+def _heat_maps(given: Namespace) -> None:
+    from orthogen.cli.heat_maps import heat_maps
+
+    heat_maps(given)
+
+
 def _discover(given: Namespace, rest: Sequence[str]) -> None:
     from orthogen.cli.discover import discover
 
@@ -222,43 +229,9 @@ def _measure(given: Namespace) -> None:
 
 
 def _compare(given: Namespace) -> None:
-    import sys
+    from orthogen.cli.compare import compare
 
-    from orthogen.core.score import Score
-    from orthogen.evaluation import compare
-
-    found = compare(given.a, given.b, despite=given.despite)
-
-    def text(score: Score) -> str:
-        return str(Score(score.value, score.stderr))
-
-    def interval(score: Score) -> str:
-        ends = score.interval_95
-        return "no interval" if ends is None else f"95 %: [{ends[0]:.3g}, {ends[1]:.3g}]"
-
-    rows = [("", "A", "B", "B - A", "")] if found.pairs else []
-    rows += [
-        (pair.name, text(pair.a), text(pair.b), text(pair.difference), interval(pair.difference))
-        for pair in found.pairs
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row, about in zip(rows, ["", *(pair.about for pair in found.pairs)], strict=False):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        if about:
-            print(f"  {about}")
-    for side, names in (("A", found.only_a), ("B", found.only_b)):
-        if names:
-            print(f"only in {side}: {', '.join(names)}")
-    if not found.pairs and not found.refused:
-        print("the two have no score in common")
-    for line in found.refused:
-        print(line, file=sys.stderr)
-    if found.refused:
-        count = len(found.refused)
-        raise ValueError(
-            f"{count} score{'s were' if count > 1 else ' was'} measured by different protocols and not compared; "
-            "measure again alike, or name the fields to overlook (--despite FIELD)"
-        )
+    compare(given)
 
 
 def _report(given: Namespace) -> None:

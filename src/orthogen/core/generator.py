@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from orthogen.core.digest import digest
-from orthogen.core.latent import Latent
+from orthogen.core.latent import Latent, Normal, Sphere
 from orthogen.core.shapes import Float
 
 __all__ = ["Generator", "adapt", "first_tensor", "module_of"]
@@ -108,6 +108,42 @@ class Generator:
             return call(module, z, **{condition: labels, **conditions})
 
         return replace(self, call=of_that_class, classes=0)
+
+    def past_norm(self) -> "Generator":
+        """The same generator without the norm that its own layer ``latent_norm`` gives to latents, as ProGAN has it.
+
+        Latents come normalized instead, from the sphere of radius sqrt(dim), so that the images are the same ones. But
+        what moves one coordinate moves that alone, where in front of the norm it moves all the others a little too. A
+        network whose ``latent_norm`` does nothing, such as OroJaR's ProGAN, only gets latents from the sphere.
+
+        Raises:
+            ValueError: the network has no such layer, or its latents are not of N(0, I).
+
+        Example:
+            >>> import orthogen as og
+            >>> model = og.ProGan(og.Normal(2), resolution=4, channel_max=2)
+            >>> G, z = model.adapt(model.build()["generator"]), torch.tensor([[3.0, 4.0]])
+            >>> G.past_norm().latent, torch.allclose(G(z), G.past_norm()(z / 12.5**0.5))
+            (Sphere(dim=2, radius=None), True)
+        """
+        own, call = dict(self.module.named_modules()), self.call
+        name = next((name for name in own if name.rpartition(".")[2] == "latent_norm"), None)
+        if name is None:
+            raise ValueError(
+                f"{type(self.module).__name__} has no layer latent_norm: there is no norm of latents to leave out; "
+                "past_norm is for networks such as ProGAN"
+            )
+        if not isinstance(self.latent, Normal):
+            raise ValueError(f"past_norm takes latents of N(0, I) to the sphere, and these are of {self.latent}")
+
+        def without(module: nn.Module, z: Tensor, **conditions: Tensor) -> Any:
+            handle = module.get_submodule(name).register_forward_hook(lambda layer, args, output: args[0])
+            try:
+                return call(module, z, **conditions)
+            finally:
+                handle.remove()
+
+        return replace(self, latent=Sphere(self.latent.dim), call=without)
 
     @torch.no_grad()
     def sample(self, n: int, *, rng: torch.Generator | None = None, **conditions: Tensor) -> Float[Tensor, "n ..."]:

@@ -17,6 +17,7 @@ from orthogen.core.maps import LatentMap
 from orthogen.core.shapes import Float
 
 __all__ = [
+    "PAST_NORM",
     "check_span",
     "directions_of",
     "held_columns",
@@ -34,6 +35,8 @@ __all__ = [
 Span = tuple[float, float]
 Held = Mapping[str, float]  # blocks of a latent that no direction moves, with a factor on their own draws
 NOTHING: Held = MappingProxyType({})
+# what a protocol says of where latents move; nothing where that is in front of all of the network, as usual
+PAST_NORM: Mapping[bool, Mapping[str, str]] = {False: {}, True: {"norm of latents": "left out, and had before"}}
 
 
 # ---------------------------------------------------------------------------------------------- directions

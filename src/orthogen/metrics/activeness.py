@@ -16,6 +16,7 @@ from orthogen.core.score import Score
 from orthogen.core.shapes import Float
 from orthogen.core.untouched import evaluating, seeded
 from orthogen.metrics._moves import (
+    PAST_NORM,
     check_span,
     directions_of,
     latents,
@@ -49,6 +50,8 @@ class Activeness(LatentMetric):
             have a span each; a direction across several takes their mean, weighted by its squared components.
         batch: images per pass; few suit the caches of a CPU.
         held: blocks of a `Blocks` latent that are none of the components, drawn from their own prior, times a factor.
+        past_norm: set the component behind the network's own norm of latents, which is left out, so that the others
+            stay as they are; see `orthogen.Generator.past_norm`.
 
     Raises:
         ValueError: fewer than two samples, a span that goes nowhere, directions that are zero or of another width than
@@ -57,7 +60,7 @@ class Activeness(LatentMetric):
 
     Reference:
         Peebles et al., "The Hessian Penalty", ECCV 2020, figure 5; 300 samples and values -2, 0, 2 as in its released
-        figures, without their pixel norm of the latents.
+        figures, which look behind the norm of the latents (`hessian_penalty`).
 
     Example:
         G(z) = z: the three images are -2, 0, 2, whose unbiased variance is 4, here in one of two pixels.
@@ -73,6 +76,23 @@ class Activeness(LatentMetric):
     span: tuple[float, float] | None = None
     batch: int = 32
     held: Mapping[str, float] = field(default_factory=dict)
+    past_norm: bool = False
+
+    @classmethod
+    def hessian_penalty(cls) -> "Activeness":
+        """Of ProGAN in the Hessian Penalty's figure 5, and in OroJaR's: 300 latents that have their norm already.
+
+        The component of such a latent is set to -2, 0 and 2, and the network's own norm is left out.
+        """
+        return cls(300, span=(-2.0, 2.0), past_norm=True)
+
+    @classmethod
+    def simple_gan(cls) -> "Activeness":
+        """Of OroJaR's simple GAN on dSprites: 300 latents of N(0, I), the component at -2, 0 and 2.
+
+        The latents of the release are drawn without a seed; here they follow ``rng``, as all do.
+        """
+        return cls(300, span=(-2.0, 2.0))
 
     @classmethod
     def eigengan(cls, noise: str = "epsilon") -> "Activeness":
@@ -91,6 +111,7 @@ class Activeness(LatentMetric):
         self, generator: Generator, directions: Directions | None = None, *, rng: torch.Generator | None = None
     ) -> Score:
         """The activeness of every direction, on fresh latents."""
+        generator = generator.past_norm() if self.past_norm else generator
         directions = unit(directions_of("Activeness", generator, directions, self.held))
         rng = private() if rng is None else rng
         z, f, found = latents(generator, self.samples, rng, held=self.held), probe(generator), []
@@ -116,6 +137,7 @@ class Activeness(LatentMetric):
                 "lengths": "unit",
                 "space": directions.space,
                 **({"held": dict(self.held)} if self.held else {}),
+                **PAST_NORM[self.past_norm],
             },
             parts={
                 "directions": list(directions.names),

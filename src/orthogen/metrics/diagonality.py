@@ -1,20 +1,20 @@
 """Diagonality: does each pixel's Hessian with respect to the latent lie on its diagonal?"""
 
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 
 import torch
 from torch import Tensor
 
 from orthogen.core.directions import Directions
 from orthogen.core.generator import Generator
+from orthogen.core.hessians import hessians
 from orthogen.core.kinds import LatentMetric
 from orthogen.core.maps import LatentMap, along, probe
-from orthogen.core.progress import track
 from orthogen.core.score import Score
 from orthogen.core.shapes import Float
 from orthogen.core.untouched import evaluating
 from orthogen.metrics._moves import (
+    PAST_NORM,
     directions_of,
     latents,
     refuse_not_finite,
@@ -60,6 +60,8 @@ class Diagonality(LatentMetric):
         samples: how many latents.
         step: e, in units of the latent (of a direction's length).
         batch: samples per pass.
+        past_norm: differentiate behind the network's own norm of latents, which is left out; see
+            `orthogen.Generator.past_norm`.
 
     Raises:
         ValueError: fewer than two samples or directions, an image without any curvature, directions of another width
@@ -82,6 +84,15 @@ class Diagonality(LatentMetric):
     samples: int = 100
     step: float = 0.1
     batch: int = 32
+    past_norm: bool = False
+
+    @classmethod
+    def hessian_penalty(cls) -> "Diagonality":
+        """Of ProGAN in the Hessian Penalty's table 2: 100 latents that have their norm already, with step 0.1.
+
+        As everywhere here, entries without curvature are left out, of which the release does not speak.
+        """
+        return cls(100, 0.1, past_norm=True)
 
     def __post_init__(self) -> None:
         if self.samples < 2 or self.batch < 1:
@@ -96,6 +107,7 @@ class Diagonality(LatentMetric):
         self, generator: Generator, directions: Directions | None = None, *, rng: torch.Generator | None = None
     ) -> Score:
         """Both numbers, over fresh latents."""
+        generator = generator.past_norm() if self.past_norm else generator
         directions = directions_of("Diagonality", generator, directions)
         if len(directions) < 2:
             raise ValueError("Diagonality was given one direction; a Hessian has a diagonal from two on")
@@ -127,6 +139,7 @@ class Diagonality(LatentMetric):
                 "lengths": "as given",
                 "space": directions.space,
                 "stderr": "of a ratio of means, over samples",
+                **PAST_NORM[self.past_norm],
             },
             parts={
                 "relative_strength": relative,
@@ -139,32 +152,22 @@ class Diagonality(LatentMetric):
         """For each sample: its entries, those with curvature, those of them that peak on the diagonal, and the sum of
         their relative strengths.
         """
-        d = f.dim
-        origin = z.new_zeros(len(z), d)
+        d, origin = f.dim, z.new_zeros(len(z), f.dim)
         middle = f(origin)[0].flatten(1).double()
         top = torch.zeros_like(middle)  # largest |H_ij| so far
         top_diagonal, on, off = (torch.zeros_like(middle) for _ in range(3))  # and sums of |H_ii|, |H_ij|
-        pairs = list(combinations_with_replacement(range(d), 2))
-        for i, j in track(pairs, "Hessians, pair by pair"):
-            signs = ((1, 1), (-1, -1)) if i == j else ((1, 1), (1, -1), (-1, 1), (-1, -1))
-            points = origin.repeat(len(signs), 1, 1)
-            for point, (a, b) in zip(points, signs, strict=True):
-                point[:, i] += a * self.step
-                point[:, j] += b * self.step
-            images = [image.flatten(1).double() for (image,) in f.passes(points)]
+        for i, j, entry in hessians(f, origin, self.step):
+            size = entry.flatten(1).abs_()
             if i == j:
-                entry = (images[0] + images[1] - 2 * middle).abs_()
-                torch.maximum(top_diagonal, entry, out=top_diagonal)
-                on += entry
+                torch.maximum(top_diagonal, size, out=top_diagonal)
+                on += size
             else:
-                entry = (images[0] - images[1] - images[2] + images[3]).abs_()
-                off += 2 * entry
-            torch.maximum(top, entry, out=top)
-        scale = 1 / (4 * self.step**2)
+                off += 2 * size
+            torch.maximum(top, size, out=top)
         # the four images are rounded to the generator's precision, and their difference with them
-        rounding = 16 * torch.finfo(z.dtype).eps * middle.abs().amax(dim=1, keepdim=True)
+        rounding = 16 * torch.finfo(z.dtype).eps / (4 * self.step**2) * middle.abs().amax(dim=1, keepdim=True)
         curved = top > rounding
-        strength = scale * on / d / (scale * off / (d * (d - 1)) + 1e-8)
+        strength = on / d / (off / (d * (d - 1)) + 1e-8)
         columns = (torch.ones_like(middle), curved, curved & (top_diagonal == top), strength * curved)
         return torch.stack([column.double().sum(dim=1) for column in columns], dim=1)
 

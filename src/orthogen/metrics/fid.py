@@ -43,9 +43,12 @@ class Fid(FrechetMetric):
 
     Attributes:
         tolerance: share of the value from which on the estimated bias is flagged.
+        images: how many generated images it takes, and `orthogen.measure` draws where nobody says otherwise; any number
+            if None.
 
     Raises:
-        ValueError: fewer than two images, features of different widths, or features that are not finite.
+        ValueError: fewer than two images, or not as many generated ones as it takes; features of different widths, or
+            that are not finite.
 
     Reference:
         Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", NIPS 2017,
@@ -63,6 +66,22 @@ class Fid(FrechetMetric):
     reads: ClassVar[frozenset[str]] = frozenset({"moments"})
 
     tolerance: float = 0.1
+    images: int | None = None
+
+    @classmethod
+    def hessian_penalty(cls) -> "Fid":
+        """``fid50k`` of the Hessian Penalty's and OroJaR's ProGAN: 50,000 generated images against all real ones.
+
+        There the real images are repeated in the order of their file up to 50,000, so that those that come first may
+        count once more; here each of up to 50,000 counts once. NVIDIA's copy of the Inception network is not to be had
+        here: torch-fidelity's is of the same weights, and `orthogen.extractors.inception.Inception` says how it sees
+        images. Both are rounded to 256 levels, and latents are of N(0, I).
+        """
+        return cls(images=50_000)
+
+    def __post_init__(self) -> None:
+        if self.images is not None and self.images < 2:
+            raise ValueError(f"Fid(images={self.images}): give at least 2, or None for any number")
 
     @torch.no_grad()
     def __call__(
@@ -74,6 +93,11 @@ class Fid(FrechetMetric):
     ) -> Score:
         """The distance; draws nothing."""
         reference, made = moments_of("Fid", real, fake)
+        if self.images not in (None, made.n):
+            raise ValueError(
+                f"Fid(images={self.images}) is of that many generated images, and there are {made.n}; draw as many "
+                "(-n), or take Fid"
+            )
         found = frechet(reference, made)
         bias, width = found.bias + found.reference_bias, len(made.mean)
         biased = bias > self.tolerance * found.value or min(reference.n, made.n) < width

@@ -124,7 +124,11 @@ class PathLengthScore(LatentMetric):
 
     @classmethod
     def hessian_penalty(cls, weights: str | None = None) -> "PathLengthScore":
-        """``ppl_zend_v2`` of the Hessian Penalty's and OroJaR's ProGAN: latents of length 1, whatever it trained on."""
+        """``ppl_zend_v2`` of the Hessian Penalty's and OroJaR's ProGAN: latents of length 1, whatever it trained on.
+
+        That is where the Hessian Penalty's network brings them anyway; OroJaR's has no norm of latents, and was trained
+        at a length of 3.5. NVIDIA's copy of LPIPS is not to be had here; the published weights take its place.
+        """
         return cls(100_000, "lpips", weights, step=1e-4, path="unit slerp", prior="normal", resize="256")
 
     @classmethod

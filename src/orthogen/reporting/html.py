@@ -11,6 +11,7 @@ from orthogen import __version__
 from orthogen.checkpoints import load
 from orthogen.core.directions import Directions
 from orthogen.core.files import write_atomically
+from orthogen.reporting.activeness import activeness_pictures
 from orthogen.reporting.charts import charts
 from orthogen.reporting.columns import HISTORY, Column, column, score_rows, written_pictures
 from orthogen.reporting.conditioning import conditioning_picture
@@ -123,6 +124,7 @@ def report(
         runs=columns,
         leaderboards=views(records),
         scores=score_rows(records, columns),
+        activeness=activeness_pictures(records),
         classes=class_views(records),
         conditioning=conditioning_picture(records),
         spectral=explosion_pictures(records),

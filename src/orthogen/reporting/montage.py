@@ -123,7 +123,7 @@ def sheet(
     Args:
         images: as `grid`; the lines of a block lie close together.
         labels: one per block, on the left.
-        heads: one per column, above; empty for none.
+        heads: one per column, above, cut where they are wider than it; empty for none.
         mark: the column whose head is set in ink between two ticks, the others being faint.
         notes: one per line of a block, on the right, the same for every block; empty for none.
 
@@ -154,7 +154,8 @@ def sheet(
             pen.text((left + width + 10, y + j * (h + 2) + h / 2), note, fill=FAINT, font=font, anchor="lm")
     for j, head in enumerate(heads):
         x = left + j * (w + 2) + w / 2
-        pen.text((x, top - 8), head, fill=FAINT if mark not in (None, j) else INK, font=font, anchor="ms")
+        color = FAINT if mark not in (None, j) else INK
+        pen.text((x, top - 8), shortened(head, font, w), fill=color, font=font, anchor="ms")
     if heads and mark is not None:
         x, foot = left + mark * (w + 2), page.height - MARGIN
         for y in (top - 4, foot + 3):  # a thin rule above and below the column

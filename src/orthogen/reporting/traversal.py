@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from PIL import Image
 from torch import Tensor
 
 from orthogen.checkpoints import home_of, load
@@ -70,15 +71,30 @@ def _contact(generator: Generator, moves: Moves, max_batch: int) -> bytes:
     return montage.png(contact_sheet(images[:, 0], moves.names, note))
 
 
+def _frame(images: Tensor, moves: Moves, transpose: bool) -> Image.Image:
+    """One frame of a film: a row per direction and a column per base latent, or the other way round."""
+    if not transpose:
+        return montage.sheet(images[:, None], moves.names, moves.notes)
+    latents = moves.notes or [str(i) for i in range(len(moves.z))]
+    return montage.sheet(images.transpose(0, 1)[:, None], latents, moves.names)
+
+
 def _films(
-    generator: Generator, moves: Moves, files: Sequence[Path], values: Tensor, fps: Number, max_batch: int, what: str
+    generator: Generator,
+    moves: Moves,
+    files: Sequence[Path],
+    values: Tensor,
+    fps: Number,
+    max_batch: int,
+    what: str,
+    transpose: bool,
 ) -> None:
-    """Films of one page, all from one drawing of its frames: a row per direction, a column per base latent."""
+    """Films of one page, all from one drawing of its frames."""
     visited, order = values.unique(return_inverse=True)
     shrink = partial(montage.fit, largest=_FILM)
     with Reel(files[0].parent, order.tolist()) as reel:
         for frame in drawn_frames(generator, moves, visited, max_batch, shrink, what):
-            picture = montage.sheet(frame[:, None], moves.names, moves.notes)
+            picture = _frame(frame, moves, transpose)
             for file in files:
                 animation.check(file, picture.size)  # before more of them are drawn
             reel.append(picture)
@@ -108,6 +124,8 @@ def traverse(
     path: str = "pingpong",
     frames: int | None = None,
     fps: Number | None = None,
+    transpose: bool = False,
+    past_norm: bool = False,
     max_batch: int = 32,
     conditions: Mapping[str, Tensor] | None = None,
 ) -> list[Path]:
@@ -147,6 +165,9 @@ def traverse(
         frames: length of a film; even for ``pingpong``, a multiple of 4 for ``smooth_center``. None is 48, or 180 for
             ``smooth_center``.
         fps: frames a second, 0.01 to 1000; None is 20, or 60 for ``smooth_center``.
+        transpose: a row per base latent and a column per direction in the films, as in those of OroJaR's simple GAN.
+        past_norm: move latents behind the network's own norm of them, as the released tool does with ProGAN; in front
+            of it is its ``--interpolate_pre_norm``. See `orthogen.Generator.past_norm`.
         max_batch: images per pass of the generator.
         conditions: what the generator is called with besides, one row per base latent.
 
@@ -171,6 +192,7 @@ def traverse(
             folder = home_of(generator) / "traversals"
         generator = load(generator)
     generator = generator if fix_class is None else generator.of_class(fix_class)
+    generator = generator.past_norm() if past_norm else generator
     found = basis_of(generator, directions)
     found.warn_if_of_another(generator)
     chosen = found.take(only) if only else found
@@ -198,6 +220,6 @@ def traverse(
         if kinds:
             films = [folder / f"{stem}.{kind}" for kind in kinds]
             what = "drawing a film" if len(pages) == 1 else f"drawing film {i} of {len(pages)}"
-            _films(generator, moves, films, values, rate, max_batch, what)
+            _films(generator, moves, films, values, rate, max_batch, what, transpose)
             written.extend(films)
     return written
