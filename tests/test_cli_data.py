@@ -1,4 +1,4 @@
-"""``orthogen data inspect``, and data sets by name and path on the command line."""
+"""``orthogen data``, and data sets by name and path on the command line."""
 
 import pytest
 from PIL import Image
@@ -54,3 +54,47 @@ def test_a_set_that_is_not_there_is_one_line(capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "nowhere does not exist" in error
+
+
+# ---------------------------------------------------------------------------------------------- prepare
+def test_prepare_writes_a_file_that_inspect_reads(tmp_path, capsys):
+    (tmp_path / "train").mkdir()
+    for i in range(3):
+        Image.new("RGB", (512, 256), (80 * i, 99, 7)).save(tmp_path / "train" / f"{i}_AB.jpg")
+    to = tmp_path / "shoes.zip"
+    assert main(["data", "prepare", "edges2shoes", str(tmp_path), str(to), "--resolution", "32"]) == 0
+    assert capsys.readouterr().out == (
+        f"6 images of 32 x 32 pixels; to look at them:\northogen data inspect EdgesShoes:{to} --resolution 32\n"
+    )
+    sheet = str(tmp_path / "s.png")
+    assert main(["data", "inspect", f"EdgesShoes:{to}", "--resolution", "32", "--to", sheet]) == 0
+    assert "6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "the following arguments are required: inspect|prepare (orthogen data --help)"),
+        (["mend"], "invalid choice: 'mend' (choose from"),
+        (["prepare", "edges2cats", "a", "b.zip"], "argument edges2shoes: invalid choice: 'edges2cats'"),
+        (["prepare", "edges2shoes", "a", "b.zip", "--path", "c"], "'--path' is no option of data prepare"),
+        (["prepare", "edges2shoes", "a", "b"], "'b' was given to write to; give the name of a zip file"),
+        (
+            ["prepare", "edges2shoes", "nowhere", "b.zip"],
+            "there is no folder nowhere; give the folder that edges2shoes",
+        ),
+        (["prepare", "edges2shoes", "a", "b.zip", "--resolution", "96"], "(resolution=96): give a power of two, 4 or"),
+    ],
+)
+def test_mistakes_are_one_line(words, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", *words]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_help_states_the_format(capsys):
+    assert main(["data", "prepare", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "shuffled, as PNGs in one zip file" in text

@@ -1,6 +1,7 @@
 """What every data set keeps."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from orthogen.core.kinds import Data, FactorSet, ImageSet
 MEMBERS = members(Data)
 IN_FILES = [case for case in MEMBERS if "path" in {field.name for field in dataclasses.fields(case.values[0])}]
 in_files = pytest.mark.parametrize("member", IN_FILES)
+USERS = {"ImageFolder", "ImageArchive"}  # whose files are the user's own
+published = pytest.mark.parametrize("member", [case for case in IN_FILES if case.values[0].__name__ not in USERS])
 drawn = pytest.mark.parametrize("member", [case for case in MEMBERS if case not in IN_FILES])
 
 
@@ -44,6 +47,23 @@ def test_without_a_path_the_error_says_what_to_give(member):
 def test_a_path_that_is_not_there_is_named(member):
     with pytest.raises(FileNotFoundError, match="no such place") as error:
         member(path="no such place").open()
+    assert "\n" not in str(error.value)
+
+
+@published
+@pytest.mark.parametrize("path", ["", "no such place"])
+def test_missing_files_are_said_where_to_get_and_where_to_put(member, path):
+    name = member.__name__
+    with pytest.raises(FileNotFoundError) as error:
+        member(path=path).open()
+    assert str(error.value).endswith(f", wherever it lies, as {name}(path=...), or {name}:PATH on the command line")
+    assert name == "AnimeFace" or re.search(r" of (http://)?(\w+\.)+\w+/\S", str(error.value))  # which is several sets
+
+
+@published
+def test_an_empty_folder_is_said_what_belongs_there(member, tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"^{member.__name__}: .*\b(give|get|unpack)\b") as error:
+        member(path=tmp_path).open()
     assert "\n" not in str(error.value)
 
 

@@ -417,8 +417,9 @@ def test_a_path_without_cifar(tmp_path):
     assert no(tmp_path / "a.zip") == (
         f"Cifar10: {tmp_path / 'a.zip'} is none of its files; {GIVE} (ImageArchive opens a zip of images)"
     )
-    assert no(tmp_path / "b") == f"Cifar10: {tmp_path / 'b'} does not exist; {GIVE}"
-    assert no("") == f"Cifar10: no path was given; {GIVE}"
+    anywhere = "wherever it lies, as Cifar10(path=...), or Cifar10:PATH on the command line"
+    assert no(tmp_path / "b") == f"Cifar10: {tmp_path / 'b'} does not exist; {GIVE}, {anywhere}"
+    assert no("") == f"Cifar10: no path was given; {GIVE}, {anywhere}"
 
 
 def test_settings(unchecked):

@@ -59,12 +59,16 @@ def test_packed_layout(small, tmp_path):
 
 def test_missing(tmp_path):
     name = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
+    site = "github.com/google-deepmind/dsprites-dataset"
     with pytest.raises(FileNotFoundError) as caught:
         DSprites().open()
-    assert str(caught.value) == f"DSprites: no path was given; give the file {name}"
+    assert str(caught.value).startswith(f"DSprites: no path was given; give the file {name} of {site}, wherever")
     with pytest.raises(FileNotFoundError) as caught:
         DSprites(tmp_path / "no.npz").open()
-    assert str(caught.value) == f"DSprites: there is no file {tmp_path}/no.npz; give the file {name}"
+    assert str(caught.value).startswith(f"DSprites: {tmp_path}/no.npz does not exist; give the file {name} of {site}")
+    with pytest.raises(FileNotFoundError) as caught:
+        DSprites(tmp_path).open()
+    assert str(caught.value).startswith(f"DSprites: {tmp_path}/{name} does not exist; give the file {name} of {site}")
 
 
 def refused(path):

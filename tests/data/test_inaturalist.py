@@ -106,6 +106,11 @@ def test_where_to_get_it(root):
         INaturalist2019(root, split="val").open()
 
 
+def test_a_file_in_place_of_the_folder(root):
+    with pytest.raises(ValueError, match=r"^INaturalist2019: .* is a file; give the folder that train_val2019 and"):
+        INaturalist2019(__file__).open()
+
+
 def test_lists_that_are_not_there_or_two(root):
     with pytest.raises(
         FileNotFoundError, match=r"^INaturalist2019: the list .*mine.txt does not exist; give the folder"

@@ -154,8 +154,9 @@ def test_json_round_trip():
 # ---------------------------------------------------------------------------------------------- what is refused
 def test_missing(tmp_path):
     give = "give the folder with church_outdoor_train_lmdb of github.com/fyu/lsun"
-    assert no() == f"Lsun: no path was given; {give}"
-    assert no(tmp_path / "no") == f"Lsun: {tmp_path / 'no'} does not exist; {give}"
+    anywhere = "wherever it lies, as Lsun(path=...), or Lsun:PATH on the command line"
+    assert no() == f"Lsun: no path was given; {give}, {anywhere}"
+    assert no(tmp_path / "no") == f"Lsun: {tmp_path / 'no'} does not exist; {give}, {anywhere}"
     assert no(tmp_path, categories=("tower", "bridge"), split="val") == (
         f"Lsun: {tmp_path} holds none of tower_val_lmdb, tower_val, tower; "
         "unpack tower_val_lmdb.zip of github.com/fyu/lsun there"

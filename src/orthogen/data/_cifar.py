@@ -17,6 +17,7 @@ import numpy as np
 from orthogen.data._array import ArrayImages
 from orthogen.data._cifar_parts import Part, encoded, pickled, recorded
 from orthogen.data._decode import BadImage, Framing
+from orthogen.data._missing import missing
 from orthogen.data._plain_pickle import Refused
 
 __all__ = ["Published"]
@@ -83,8 +84,8 @@ class Published:
         return f"{self.name.lower()}-python.tar.gz", f"{self.name.lower()}-binary.tar.gz"
 
     @property
-    def _give(self) -> str:
-        return f"give the folder with {self._archives[0]} of www.cs.toronto.edu/~kriz/cifar.html, packed or unpacked"
+    def _needed(self) -> str:
+        return f"the folder with {self._archives[0]} of www.cs.toronto.edu/~kriz/cifar.html, packed or unpacked"
 
     def _files(self, split: str) -> list[tuple[str, list[str]]]:
         """Folder and file names of both forms, pickles first."""
@@ -92,11 +93,9 @@ class Published:
         return [(folder, [f"{part}{suffix}" for part in self.parts[split]]) for folder, suffix in suffixes]
 
     def _read(self, path: str, split: str) -> tuple[str, Part]:
-        if not path:
-            raise FileNotFoundError(f"{self.owner}: no path was given; {self._give}")
         root = Path(path)
-        if not root.exists():
-            raise FileNotFoundError(f"{self.owner}: {path} does not exist; {self._give}")
+        if not path or not root.exists():
+            raise missing(self.owner, path, self._needed)
         if root.is_dir():
             return self._from_folder(root, split)
         if root.suffix == ".npz":
@@ -104,7 +103,7 @@ class Published:
         if root.name.endswith((".tar.gz", ".tgz", ".tar")):
             return self._from_tar(root, split)
         also = " (ImageArchive opens a zip of images)" if root.suffix == ".zip" else ""
-        raise ValueError(f"{self.owner}: {path} is none of its files; {self._give}{also}")
+        raise ValueError(f"{self.owner}: {path} is none of its files; give {self._needed}{also}")
 
     def _from_folder(self, root: Path, split: str) -> tuple[str, Part]:
         for folder, names in self._files(split):
@@ -119,7 +118,8 @@ class Published:
                 return self._from_tar(root / archive, split)
         looked = ", ".join((*self.folders, *self._archives))
         raise FileNotFoundError(
-            f"{self.owner}: {root} holds none of {looked}; {self._give} (ImageFolder opens class folders of images)"
+            f"{self.owner}: {root} holds none of {looked}; give {self._needed} "
+            "(ImageFolder opens class folders of images)"
         )
 
     def _from_tar(self, path: Path, split: str) -> tuple[str, Part]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from orthogen.core.kinds import Data
 from orthogen.data._decode import Crop, Filter, Framing
+from orthogen.data._missing import missing
 from orthogen.data._pixels import StoredImages, check_loading
-from orthogen.data._sources import Source, folder_source, zip_source
+from orthogen.data._sources import NoImages, Source, folder_source, zip_source
 
 __all__ = ["Pictures"]
 
@@ -45,11 +46,13 @@ class Pictures(Data):
         """All images of a folder or a zip file, without classes; ``give`` says what to give where there is none.
 
         Raises:
-            FileNotFoundError: nothing is at the path.
+            FileNotFoundError: nothing is at the path, or no images.
         """
         owner, path = type(self).__name__, str(self.path)
         if not path or not Path(path).exists():
-            missing = f"{path} does not exist" if path else "no path was given"
-            raise FileNotFoundError(f"{owner}: {missing}; give {give}")
-        source = (zip_source if Path(path).is_file() else folder_source)(path, owner)
+            raise missing(owner, path, give)
+        try:
+            source = (zip_source if Path(path).is_file() else folder_source)(path, owner)
+        except NoImages as error:
+            raise FileNotFoundError(f"{owner}: {error}; give {give}") from error
         return self.stored(replace(source, labels=None, classes=()))

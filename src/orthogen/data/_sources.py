@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-__all__ = ["LABELS", "Source", "folder_source", "natural", "zip_source"]
+__all__ = ["LABELS", "NoImages", "Source", "folder_source", "is_image", "natural", "zip_source"]
 
 LABELS = "dataset.json"  # StyleGAN's name for the member with the class numbers
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 LARGEST = 2**30  # bytes; a zip member that claims more is not read into memory
 MOST_CLASSES = 100_000  # a label beyond this is a mistake, not a class
+
+
+class NoImages(ValueError):
+    """A folder or a zip file without any image."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +59,22 @@ def natural(name: str) -> tuple[tuple[str | int, ...], str]:
     return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Whether a name is an image's, and not hidden.
+
+    Example:
+        >>> is_image("a/b.JPG"), is_image("a/.b.jpg"), is_image("a/b.txt")
+        (True, False, False)
+    """
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
 def _ordered(names: Iterator[str], where: str, kind: str) -> tuple[str, ...]:
-    found = tuple(sorted((name for name in names if _is_image(name)), key=natural))
+    found = tuple(sorted((name for name in names if is_image(name)), key=natural))
     if not found:
-        raise ValueError(f"the {kind} {where} holds no images; accepted are {' '.join(sorted(SUFFIXES))}")
+        raise NoImages(f"the {kind} {where} holds no images; accepted are {' '.join(sorted(SUFFIXES))}")
     return found
 
 

@@ -52,4 +52,4 @@ class AnimeFace(Pictures):
             FileNotFoundError: there is no such folder or zip file.
             ValueError: it holds no images, or one of them cannot be read.
         """
-        return self.unlabeled("a folder or zip file of drawn faces, such as AnimeFace's")
+        return self.unlabeled("a folder or zip file of drawn faces, of whichever set (several go by that name)")

@@ -7,11 +7,13 @@ from typing import Literal
 
 from orthogen.core.kinds import Data
 from orthogen.data._decode import Framing
+from orthogen.data._missing import missing
 from orthogen.data._pixels import StoredImages, check_loading
-from orthogen.data._sources import folder_source, zip_source
+from orthogen.data._sources import NoImages, folder_source, zip_source
 
 __all__ = ["CelebA"]
 
+SITE = "mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 SIZE = (178, 218)
 CROPS = {"orojar": (4, 24, 174, 194), "vp": (25, 57, 153, 185)}  # left, top, right, bottom
 
@@ -59,12 +61,18 @@ class CelebA(Data):
         """The faces.
 
         Raises:
-            FileNotFoundError: there is no such folder or zip file.
+            FileNotFoundError: there is no such folder or zip file, or no image in it.
             ValueError: an image cannot be read, or is not 178 x 218 pixels.
         """
-        read = zip_source if Path(self.path).is_file() else folder_source
+        path, needed = str(self.path), f"the folder or zip file img_align_celeba of {SITE}"
+        if not path or not Path(path).exists():
+            raise missing("CelebA", path, needed)
+        try:
+            source = (zip_source if Path(path).is_file() else folder_source)(path, "CelebA")
+        except NoImages as error:
+            raise FileNotFoundError(f"CelebA: {error}; give {needed}") from error
         return StoredImages(
-            read(str(self.path), "CelebA"),
+            source,
             Framing(self.resolution, CROPS[self.crop], "bicubic"),
             channels=3,
             workers=self.workers,

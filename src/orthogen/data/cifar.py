@@ -83,7 +83,8 @@ class Cifar10(Data):
         >>> Cifar10().open()
         Traceback (most recent call last):
         FileNotFoundError: Cifar10: no path was given; give the folder with cifar-10-python.tar.gz of
-            www.cs.toronto.edu/~kriz/cifar.html, packed or unpacked
+            www.cs.toronto.edu/~kriz/cifar.html, packed or unpacked, wherever it lies, as Cifar10(path=...), or
+            Cifar10:PATH on the command line
     """
 
     path: str | Path = ""

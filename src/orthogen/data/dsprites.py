@@ -16,6 +16,7 @@ from torch import Tensor
 
 from orthogen.core.kinds import Data, FactorSet
 from orthogen.core.shapes import Bool, Float, Int, UInt8
+from orthogen.data._missing import missing
 from orthogen.data._pixels import watched
 from orthogen.data._sprite_symmetry import same_sprite
 
@@ -25,6 +26,7 @@ NAMES = ("shape", "scale", "orientation", "posX", "posY")
 SIZES = (3, 6, 40, 32, 32)
 SIDE = 64
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
+SITE = "github.com/google-deepmind/dsprites-dataset"
 PART = 1024  # frames unpacked at once
 REACH = 2  # steps of position by which a heart's center of mass misses its center (2.03 at most, measured)
 ONES = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
@@ -38,7 +40,8 @@ class DSprites(Data):
     bits, ``(737280, 512)``, is accepted too. `orthogen.Sprites` draws the same images without any file.
 
     Attributes:
-        path: the file ``dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz``. Nothing is downloaded.
+        path: the file ``dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz``, or the folder that it lies in. Nothing is
+            downloaded.
 
     Reference:
         Matthey et al., dSprites: Disentanglement testing Sprites dataset (2017).
@@ -60,11 +63,9 @@ class DSprites(Data):
             FileNotFoundError: there is no such file.
             ValueError: it is not dSprites, or is damaged.
         """
-        path = str(self.path)
-        if not path:
-            raise FileNotFoundError(f"DSprites: no path was given; give the file {FILE}")
+        path = str(Path(self.path) / FILE if Path(self.path).is_dir() and self.path else self.path)
         if not Path(path).is_file():
-            raise FileNotFoundError(f"DSprites: there is no file {path}; give the file {FILE}")
+            raise missing("DSprites", path, f"the file {FILE} of {SITE}")
         try:
             with zipfile.ZipFile(path) as archive:
                 if "latents_classes.npy" in archive.namelist():

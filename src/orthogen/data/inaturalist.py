@@ -13,6 +13,7 @@ from orthogen.core.choices import check_choices
 from orthogen.core.kinds import Data
 from orthogen.core.sampling import round_robin
 from orthogen.data._decode import Framing
+from orthogen.data._missing import missing
 from orthogen.data._pixels import StoredImages, check_loading
 from orthogen.data._sources import MOST_CLASSES, Source
 
@@ -104,22 +105,22 @@ class INaturalist2019(Data):
     def _list(self) -> Path:
         """The file that says which images there are."""
         root, usual = Path(self.path), f"{self.split}2019.json"
-        wanted = f"give the folder that train_val2019 and {usual} of {SITE} are unpacked in"
-        if not self.path:
-            raise FileNotFoundError(f"INaturalist2019: no path was given; {wanted}")
+        needed = f"the folder that train_val2019 and {usual} of {SITE} are unpacked in"
+        if not self.path or not root.exists():
+            raise missing("INaturalist2019", self.path, needed)
         if not root.is_dir():
-            raise FileNotFoundError(f"INaturalist2019: the folder {self.path} does not exist; {wanted}")
+            raise ValueError(f"INaturalist2019: {self.path} is a file; give {needed}")
         if self.listed or (root / usual).is_file():
             found = root / (self.listed or usual)
             if not found.is_file():
-                raise FileNotFoundError(f"INaturalist2019: the list {found} does not exist; {wanted}")
+                raise FileNotFoundError(f"INaturalist2019: the list {found} does not exist; give {needed}")
             return found
         texts = sorted(file for file in root.glob("*.txt") if self.split in file.name)
         if len(texts) != 1:
             names = ", ".join(file.name for file in texts) or "none"
             raise FileNotFoundError(
-                f"INaturalist2019: {self.path} has no {usual}, and of text lists of {self.split} {names}; {wanted}, or "
-                "name the list (listed=...)"
+                f"INaturalist2019: {self.path} has no {usual}, and of text lists of {self.split} {names}; "
+                f"give {needed}, or name the list (listed=...)"
             )
         return texts[0]
 
@@ -133,10 +134,10 @@ class INaturalist2019(Data):
         if not names:
             raise ValueError(f"INaturalist2019: {file} lists no images; copy the list again")
         root = Path(self.path)
-        missing = next((name for name in names if not (root / name).is_file()), None)
-        if missing is not None:
+        absent = next((name for name in names if not (root / name).is_file()), None)
+        if absent is not None:
             raise FileNotFoundError(
-                f"INaturalist2019: {file.name} lists {missing}, which is not in {self.path}; unpack the images of "
+                f"INaturalist2019: {file.name} lists {absent}, which is not in {self.path}; unpack the images of "
                 f"{SITE} there"
             )
         return Source(str(self.path), names, lambda name: (root / name).open("rb"), labels, classes)

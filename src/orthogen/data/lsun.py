@@ -10,6 +10,7 @@ from typing import IO, ClassVar, Literal
 from orthogen.core.kinds import Data
 from orthogen.data._decode import Crop, Filter, Framing
 from orthogen.data._lmdb import is_database, lmdb_source
+from orthogen.data._missing import missing
 from orthogen.data._pixels import StoredImages, check_loading
 from orthogen.data._sources import Source, folder_source
 
@@ -97,8 +98,7 @@ class Lsun(Data):
             ValueError: a category has fewer records than are asked for, or an image cannot be read.
         """
         if not self.path or not Path(self.path).exists():
-            missing = f"{self.path} does not exist" if self.path else "no path was given"
-            raise FileNotFoundError(f"Lsun: {missing}; give the folder with {self._databases} of github.com/fyu/lsun")
+            raise missing("Lsun", self.path, f"the folder with {self._databases} of github.com/fyu/lsun")
         sources = [self._source(category) for category in self.categories]
         return StoredImages(
             sources[0] if len(sources) == 1 else _joined(sources, self.categories, str(self.path)),
