@@ -18,6 +18,12 @@ QUICK = {
     "Sngan": {"width": 4},
     "StyleGan2": {"resolution": 32, "channel_max": 16},
     "StyleGan3": {"resolution": 32, "channel_max": 16},
+    "VcGenerator": {
+        "latent": og.Uniform(4),
+        "modules": "Conv-up-1, C_global-4, Noise-1, Conv-up-1, Conv-id-1",
+        "width": 12,
+        "global_width": 12,
+    },
 }
 
 

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from orthogen.core.generator import adapt
+from orthogen.core.kinds import ImageSet
 from orthogen.core.latent import Normal
-from orthogen.core.maps import probe
+from orthogen.core.maps import given, probe
 from orthogen.regularizers.info_gan import InfoGan
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "vp_losses.json").read_text())
@@ -20,14 +21,76 @@ def generator(dtype=torch.float32):
     return adapt(net.to(dtype), Normal(4))
 
 
-def test_gaussian_loss_equals_the_golden_values():
-    outputs, latents, total = (
+class Fixed(nn.Module):
+    """An encoder that says what it is told, whatever it sees."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, images):
+        return self.outputs
+
+
+class Cards(ImageSet):
+    channels, resolution = 1, 8
+
+    def __len__(self):
+        return 1
+
+    def images(self, index, *, rng=None):
+        return torch.zeros(len(index), 1, 8, 8, dtype=torch.uint8)
+
+
+def labeled(classes):
+    """Shows latents and class."""
+
+    class Card(nn.Module):
+        def forward(self, z, label):
+            return (z.sum(1) + label).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+
+    return adapt(Card(), Normal(6), classes=classes)
+
+
+def test_losses_of_codes_and_classes_equal_the_golden_values():
+    outputs, latents, expected = (
         torch.tensor(GOLDEN[name], dtype=torch.float64) for name in ("regress_info", "latents", "infogan_D1_C0_01")
     )
-    classes = GOLDEN["D_global_size"]  # their part of the loss, of weight 1, is not ours
-    categorical = -(F.log_softmax(outputs[:, :classes], 1) * latents[:, :classes]).sum(1)
-    ours = InfoGan().errors(outputs[:, classes:], latents[:, classes:])
-    torch.testing.assert_close(categorical + 0.01 * ours, total, rtol=1e-10, atol=1e-10)
+    classes = GOLDEN["D_global_size"]
+    label, codes = latents[:, :classes].argmax(1), latents[:, classes:]
+    penalty = InfoGan(class_weight=100.0)  # 1 for the classes, 0.01 for the codes
+    f = probe(labeled(classes))
+    for i in range(len(codes)):  # the golden values are of single images
+        row = slice(i, i + 1)
+        value = 0.01 * penalty(given(f, label=label[row]), codes[row], state=Fixed(outputs[row]))
+        assert value.item() == pytest.approx(expected[i].item(), abs=1e-10, rel=0)
+    whole = 0.01 * penalty(given(f, label=label), codes, state=Fixed(outputs))
+    torch.testing.assert_close(whole, expected.mean(), rtol=0, atol=1e-10)
+
+
+def test_classes_are_predicted_where_there_are_any():
+    g, z, label = labeled(3), torch.randn(6, 6), torch.arange(6) % 3
+    with torch.random.fork_rng():
+        sizes = {w: InfoGan(class_weight=w).init(g, Cards())(torch.zeros(1, 1, 8, 8)).shape[1] for w in (0.0, 1.0)}
+        assert sizes == {0.0: 12, 1.0: 15}
+        assert InfoGan().init(g.of_class(2))(torch.zeros(1, 1, 8, 8)).shape[1] == 12
+        encoder = InfoGan().init(g, Cards())
+    f = given(probe(g), label=label)
+    with_classes, without = InfoGan()(f, z, state=encoder), InfoGan(class_weight=0.5)(f, z, state=encoder)
+    cross_entropy = F.cross_entropy(encoder(g(z, label=label))[:, :3], label)
+    assert (with_classes - without).item() == pytest.approx(cross_entropy.item() / 2, rel=1e-4)
+    with pytest.raises(
+        ValueError, match=r"InfoGan predicts classes, and the map has 0 conditions of whole numbers; hand"
+    ):
+        InfoGan()(probe(g.of_class(1)), z, state=encoder)
+
+
+def test_it_can_have_the_trunk_of_vp_gan():
+    g = generator()
+    encoder = InfoGan(trunk="residual", width=4, hidden=16).init(g)
+    encoder(g(torch.zeros(2, 4))).sum().backward()
+    assert encoder.blocks.b8.skip.weight.grad.any()
+    assert encoder.out.weight.shape == (8, 16)
 
 
 def test_gaussian_loss_of_a_perfect_encoder_is_its_entropy():
@@ -69,6 +132,8 @@ def test_mistakes_are_told_in_one_line():
     g = generator()
     with pytest.raises(ValueError, match="give at least 1 code, or None for the whole latent"):
         InfoGan(codes=0)
+    with pytest.raises(ValueError, match=r"InfoGan\(class_weight=-1.0\): give 0, for no classes, or more"):
+        InfoGan(class_weight=-1.0)
     with pytest.raises(ValueError, match=r"InfoGan\(codes=9\): the latent has 4 dimensions; give as many at most"):
         InfoGan(codes=9).init(g)
     with pytest.raises(ValueError, match="InfoGan learns a recognizer: make it with"):

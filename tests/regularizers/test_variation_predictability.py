@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,27 @@ from orthogen.core import passes as passes_of
 from orthogen.core.generator import adapt
 from orthogen.core.kinds import ImageSet
 from orthogen.core.latent import Normal
+from orthogen.core.maps import given as of
 from orthogen.core.maps import probe
 from orthogen.core.record import from_json, to_json
 from orthogen.regularizers.variation_predictability import VariationPredictability as Vp
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "vp_losses.json").read_text())
-SIMPLE_GAN = Vp(delta="gauss", loss="binary")
-MODES = (Vp(), SIMPLE_GAN, Vp(pair="concat"), Vp(delta="all", loss="regression", eps=3.0))
+SIMPLE_GAN = Vp.simple_gan()
+RESIDUAL = Vp(trunk="residual", pair="concat", width=4, hidden=16)
+MODES = (Vp(), SIMPLE_GAN, RESIDUAL, Vp(delta="step", eps=3.0), Vp(delta="all", loss="regression", eps=3.0))
 modes = pytest.mark.parametrize("penalty", MODES, ids=repr)
+
+
+class Faces(ImageSet):
+    def __init__(self, resolution, channels=3):
+        self.resolution, self.channels = resolution, channels
+
+    def __len__(self):
+        return 1
+
+    def images(self, index, *, rng=None):
+        return torch.zeros(len(index), self.channels, self.resolution, self.resolution, dtype=torch.uint8)
 
 
 def generator(dim=5, channels=2, side=16, dtype=torch.float32):
@@ -34,9 +48,10 @@ def tensor(name):
 
 def test_losses_equal_the_golden_values():
     outputs = tensor("regress")[:, GOLDEN["D_global_size"] :]  # the first ones belong to classes
-    torch.testing.assert_close(0.01 * Vp().errors(outputs, tensor("onehot")), tensor("vp_onedim_lambda0_01"))
-    regression = Vp(delta="all", loss="regression")
-    torch.testing.assert_close(0.01 * regression.errors(outputs, tensor("full")), tensor("vp_fulldim_lambda0_01"))
+    exactly = {"rtol": 0, "atol": 1e-10}
+    one, whole = Vp.vp_gan().errors(outputs, tensor("onehot")), Vp.vp_gan_all().errors(outputs, tensor("full"))
+    torch.testing.assert_close(0.01 * one, tensor("vp_onedim_lambda0_01"), **exactly)
+    torch.testing.assert_close(0.01 * whole, tensor("vp_fulldim_lambda0_01"), **exactly)
 
 
 def test_binary_loss_is_the_mean_over_pairs_and_coordinates():
@@ -87,9 +102,69 @@ def test_gauss_and_all_have_the_published_sizes(rng):
     uniform = 4 * torch.rand(20_000, 4, generator=rng) - 2
     moved, target = Vp(delta="gauss", eps=6.0).change(uniform, rng)
     assert (moved[target.bool()].abs() > 2).double().mean().item() == pytest.approx(0.744, abs=0.015)
+    assert torch.equal(*Vp(delta="step", eps=1.0).change(z, rng))  # always forward, by as much
     changed, u = Vp(delta="all", loss="regression", eps=3.0).change(z, rng)
     torch.testing.assert_close(changed, 3 * (u - 0.5))
     assert 0 <= u.min() < 0.01 < 0.99 < u.max() <= 1
+
+
+def test_the_released_choices_have_names():
+    assert Vp.vp_gan() == Vp("gauss", 6.0, pair="concat", trunk="residual stddev", width=8, hidden=512)
+    assert (Vp.vp_gan_all().delta, Vp.vp_gan_all().eps, Vp.vp_gan_all().loss) == ("all", 3.0, "regression")
+    assert Vp.simple_gan() == Vp("gauss", 1.0, loss="binary")
+
+
+def test_the_released_recognizer_has_the_published_size():
+    g, released = adapt(nn.Linear(30, 1), Normal(30)), Vp.vp_gan()
+    stddev, plain = (penalty.init(g, Faces(128)) for penalty in (released, replace(released, trunk="residual")))
+    assert sum(p.numel() for p in stddev.parameters()) == 3_339_134
+    assert sum(p.numel() for p in plain.parameters()) == 3_339_134 - 9 * 256
+
+
+def test_the_released_recognizer_looks_at_other_pairs_and_ours_does_not(rng):
+    g, pairs = generator(), torch.randn(8, 4, 16, 16, generator=rng)
+    others = torch.cat([pairs[:4], pairs[4:] * 2])
+    for trunk, same in (("residual", True), ("residual stddev", False)):
+        state = replace(RESIDUAL, trunk=trunk).init(g)
+        assert torch.allclose(state(pairs)[:4], state(others)[:4], atol=1e-5) == same
+
+
+# ------------------------------------------------------------------------------------------------------------- cascade
+@pytest.mark.parametrize("dim", [2, 5, 30])
+def test_eligible_coordinates_grow_as_released(dim):
+    penalty = Vp(cascade=100_000)
+    for step in (0, 1, 3_333, 33_332, 49_999, 50_000, 99_999, 100_000, 250_000):
+        expected = min(dim, 2 + (step // math.floor(1e5 / dim)) % dim)
+        assert int(penalty.eligible(torch.tensor(step), dim)) == expected
+
+
+def test_a_cascade_counts_its_calls_in_what_it_remembers(rng):
+    g, penalty = generator(), Vp(cascade=15, width=2)
+    state, z = penalty.init(g), torch.randn(64, 5, generator=rng)
+    for call in range(9):
+        assert int(state.get_buffer("calls")) == call
+        _, target = penalty.change(z, torch.Generator().manual_seed(call), penalty.eligible(torch.tensor(call), 5))
+        assert target.any(0).tolist() == [i < min(5, 2 + call // 3) for i in range(5)]
+        penalty(probe(g), z, state=state, rng=rng)
+    again = penalty.init(g)
+    again.load_state_dict(state.state_dict())
+    assert int(again.get_buffer("calls")) == 9
+    assert "calls" not in dict(Vp().init(g).named_buffers())
+
+
+def test_a_class_is_the_same_in_both_images_of_a_pair(rng):
+    """A generator that shows the class alone: a recognizer of differences sees nothing."""
+
+    class Flag(nn.Module):
+        def forward(self, z, label):
+            return (label.float()[:, None] + 0 * z[:, :1]).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+
+    g = adapt(Flag(), Normal(4), classes=3)
+    state = Vp().init(g, Faces(8, channels=1))
+    seen = []
+    state.register_forward_pre_hook(lambda _, images: seen.append(images[0]))
+    Vp()(of(probe(g), label=torch.arange(6) % 3), torch.randn(6, 4, generator=rng), state=state, rng=rng)
+    assert not seen[0].any()
 
 
 @modes
@@ -150,20 +225,11 @@ def test_init_leaves_no_trace_and_follows_the_generator(rng):
 
 
 def test_init_takes_the_shape_of_the_data_where_it_is_known():
-    class Faces(ImageSet):
-        channels, resolution = 3, 32
-
-        def __len__(self):
-            return 1
-
-        def images(self, index, *, rng=None):
-            return torch.zeros(len(index), 3, 32, 32, dtype=torch.uint8)
-
     class Labeled(nn.Module):  # cannot be run without its condition
         def forward(self, z, label):
             raise AssertionError
 
-    assert Vp(pair="concat").init(adapt(Labeled(), Normal(3)), Faces()).shape == (6, 32, 32)
+    assert Vp(pair="concat").init(adapt(Labeled(), Normal(3)), Faces(32)).shape == (6, 32, 32)
 
 
 def test_shares_the_images_of_the_adversarial_pass(monkeypatch, rng):
@@ -191,10 +257,12 @@ def test_under_autocast_it_stays_float32(rng):
 def test_mistakes_are_told_in_one_line(rng):
     g = generator()
     f, z, state = probe(g), torch.randn(4, 5, generator=rng), Vp().init(g)
-    with pytest.raises(
-        ValueError, match="'all' goes with 'regression', 'redraw' and 'gauss' go with 'softmax' or 'binary'"
-    ):
+    with pytest.raises(ValueError, match="'all' goes with 'regression', the others go with 'softmax' or 'binary'"):
         Vp(delta="all")
+    with pytest.raises(
+        ValueError, match=r"\(cascade=9, delta='all'\): a cascade has some steps, in which single coord"
+    ):
+        Vp(delta="all", loss="regression", cascade=9)
     with pytest.raises(ValueError, match=r"eps=0.0\): the size of the change must be positive"):
         Vp(delta="gauss", eps=0.0)
     with pytest.raises(ValueError, match=r"make it with state = penalty.init\(generator\), give its parameters to the"):
@@ -207,6 +275,10 @@ def test_mistakes_are_told_in_one_line(rng):
         ValueError, match=r"images of \(2, 16, 16\) were given; this encoder was built for \(4, 16, 16\)"
     ):
         Vp()(f, z, state=Vp(pair="concat").init(g))
+    with pytest.raises(
+        ValueError, match=r"images of 12 x 12 pixels: a residual encoder takes squares of 4·2\^n; give 4"
+    ):
+        RESIDUAL.init(generator(side=12))
     with pytest.raises(ValueError, match=r"output is \(2, 7\); a recognizer looks at images \(n, c, h, w\)"):
         Vp().init(adapt(nn.Linear(3, 7), Normal(3)))
 

@@ -75,9 +75,10 @@ class EqualizedConv2d(nn.Module):
         inputs: channels that come in.
         outputs: channels that go out.
         kernel_size: k; odd.
-        gain: He's sqrt(2) where a rectifier follows.
-        convolve: ``convolve(x, weight)``, where the resolution changes too (`orthogen.layers.box`); None for the plain
-            convolution that keeps it.
+        gain: He's sqrt(2) where a rectifier follows that does not make up for what it takes away.
+        convolve: ``convolve(x, weight)``, where the resolution changes too (`orthogen.layers.box`,
+            `orthogen.layers.fir`); None for the plain convolution that keeps it.
+        bias: whether there is one.
 
     Example:
         >>> layer = EqualizedConv2d(4, 1, 1, gain=1.0)
@@ -93,16 +94,18 @@ class EqualizedConv2d(nn.Module):
         kernel_size: int,
         gain: float = math.sqrt(2),
         convolve: Callable[[Tensor, Tensor], Tensor] | None = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.gain, self.convolve = gain, convolve or _conv2d
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel_size, kernel_size))
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     def forward(self, x: Float[Tensor, "batch inputs h w"]) -> Float[Tensor, "batch outputs h2 w2"]:
         """The outputs, without activation."""
         scale = self.gain / math.sqrt(self.weight[0].numel())
-        return self.convolve(x, self.weight * scale) + self.bias[:, None, None]
+        y = self.convolve(x, self.weight * scale)
+        return y if self.bias is None else y + self.bias[:, None, None]
 
     def extra_repr(self) -> str:
         """What ``print(module)`` shows."""

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from orthogen.core.shapes import Float
-from orthogen.layers.fir import filter2d
+from orthogen.layers.fir import filtered_up_conv2d
 
 __all__ = ["modulated_conv2d"]
 
@@ -43,8 +43,7 @@ def modulated_conv2d(
     if up is None:
         y = F.conv2d(y, weight, padding=weight.shape[-1] // 2 if pad is None else pad)
     else:
-        y = F.conv_transpose2d(y, weight.transpose(0, 1), stride=2)
-        y = filter2d(y, 4 * up, pad=1)
+        y = filtered_up_conv2d(y, weight, up)
     if demodulate:
         norms = (style.square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()
         y = y * norms[:, :, None, None]

@@ -1,25 +1,32 @@
 """What VariationPredictability and InfoGan share: the small network that looks at generated images."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from orthogen.core.generator import Generator
 from orthogen.core.kinds import ImageSet
-from orthogen.core.maps import probe
-from orthogen.core.shapes import Float
+from orthogen.core.maps import LatentMap, probe
+from orthogen.core.shapes import Float, Int
 from orthogen.layers.conv_encoder import ConvEncoder
+from orthogen.layers.residual_encoder import ResidualEncoder
 
-__all__ = ["build", "look"]
+__all__ = ["Trunk", "build", "label_of", "look"]
+
+Trunk = Literal["simple", "residual", "residual stddev"]
 
 
 def build(
-    generator: Generator, data: ImageSet | None, *, images: int, outputs: int, width: int, hidden: int
-) -> ConvEncoder:
+    generator: Generator, data: ImageSet | None, *, images: int, outputs: int, trunk: Trunk, width: int, hidden: int
+) -> ConvEncoder | ResidualEncoder:
     """A recognizer of ``outputs`` numbers for ``images`` of the generator's images side by side in their channels.
 
-    Convolutions of kernel 4 and stride 2 with ``width`` channels halve the image while its shorter side has 8 pixels or
-    more; two linear layers follow. The shape is that of ``data``, or is read off two images of the generator, which
-    leaves no trace in it.
+    ``simple``: convolutions of kernel 4 and stride 2 with ``width`` channels halve the image while its shorter side has
+    8 pixels or more; two linear layers follow, the first of width ``hidden``. ``residual``: a `ResidualEncoder`, with
+    ``width`` channels at full resolution; ``residual stddev``: the same with the minibatch standard deviation of the
+    critic it is taken from. The shape is that of ``data``, or is read off two images of the generator, which leaves no
+    trace in it.
     """
     first = next(generator.module.parameters(), torch.empty(0))
     dtype = torch.promote_types(first.dtype, torch.float32)
@@ -30,7 +37,7 @@ def build(
         try:
             with torch.no_grad():
                 (image,) = probe(generator)(z)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise TypeError(
                 f"the generator cannot draw from latents alone ({error}); if it takes conditions, hand over the data "
                 "for the shape of its images: penalty.init(generator, data)"
@@ -40,11 +47,14 @@ def build(
                 f"the generator's output is {tuple(image.shape)}; a recognizer looks at images (n, c, h, w)"
             )
         shape = (image.shape[1], image.shape[2], image.shape[3])
+    seen = (images * shape[0], *shape[1:])
+    if trunk != "simple":
+        return ResidualEncoder(seen, width, hidden, outputs, stddev=trunk == "residual stddev").to(z)
     halvings = 0
     while min(shape[1:]) // 2**halvings >= 8:
         halvings += 1
     network = ConvEncoder(
-        (images * shape[0], *shape[1:]),
+        seen,
         (width,) * halvings,
         hidden,
         outputs,
@@ -67,3 +77,18 @@ def look(state: nn.Module | None, images: Float[Tensor, "batch c h w"], owner: s
         )
     with torch.autocast(images.device.type, enabled=False):
         return state(images)
+
+
+def label_of(f: LatentMap, batch: int, owner: str) -> Int[Tensor, "batch"]:
+    """The class labels that the map has among its conditions.
+
+    Raises:
+        ValueError: there are none, or several conditions of whole numbers.
+    """
+    found = [value for value in f._conditions.values() if value.ndim == 1 and not value.is_floating_point()]
+    if len(found) != 1:
+        raise ValueError(
+            f"{owner} predicts classes, and the map has {len(found)} conditions of whole numbers; hand it the labels: "
+            "og.given(f, label=...)"
+        )
+    return found[0].repeat(batch // len(found[0]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orthogen.core.choices import check_choices
@@ -23,20 +24,27 @@ class InfoGan(LatentPenalty):
 
         gaussian:  E sum_i [ (z_i - m_i)^2 / (2 s_i^2) + log s_i + log(2 pi) / 2 ],   m, log s^2 from the encoder
         mse:       E (1/n) sum_i (z_i - m_i)^2
+        classes:   - class_weight  E log softmax(l)_y,   l from the encoder, y the label that the generator was given
 
-    The first is the negative log-likelihood of InfoGAN's continuous codes, as in VP-GAN's baseline (weight 0.01). The
-    second is the baseline of the Hessian Penalty and of OroJaR (weight 1), whose encoder is a head on the critic's
-    features. Here the encoder sees images, and has the layers of the recognizer of `VariationPredictability`, so that
-    the two differ only in the question they ask.
+    The first is the negative log-likelihood of InfoGAN's continuous codes, as in VP-GAN's baseline (weight 0.01; that
+    of the classes is 1, so that ``class_weight`` is 100). The second is the baseline of the Hessian Penalty and of
+    OroJaR (weight 1), whose encoder is a head on the critic's features. The third is added where the generator takes
+    class labels. Here the encoder sees images, and has the layers of the recognizer of `VariationPredictability`, so
+    that the two differ only in the question they ask.
 
     Attributes:
         codes: n, how many latents are predicted; None for all.
         loss: ``gaussian`` or ``mse``.
-        width: channels of each of the encoder's convolutions.
-        hidden: width of its hidden linear layer.
+        class_weight: of the classes' part, beside that of the codes; 0 leaves it out.
+        trunk: the encoder's layers: ``simple``, ``residual`` (as in VP-GAN) or ``residual stddev``, see
+            `VariationPredictability`.
+        width: channels of each of its convolutions, or at full resolution (``residual``; VP-GAN has 1024 / r for images
+            of r pixels).
+        hidden: width of its hidden linear layer; 512 in VP-GAN.
 
     Raises:
-        ValueError: more codes than latents; no encoder was given; probes were given.
+        ValueError: more codes than latents; a negative weight; no encoder was given; probes were given; a map without
+            the labels that are to be predicted.
 
     Reference:
         X. Chen, Y. Duan, R. Houthooft, J. Schulman, I. Sutskever, P. Abbeel, "InfoGAN: Interpretable Representation
@@ -58,6 +66,8 @@ class InfoGan(LatentPenalty):
 
     codes: int | None = None
     loss: Literal["gaussian", "mse"] = "gaussian"
+    class_weight: float = 1.0
+    trunk: _recognizer.Trunk = "simple"
     width: int = 4
     hidden: int = 16
 
@@ -65,6 +75,8 @@ class InfoGan(LatentPenalty):
         check_choices(self)
         if self.codes is not None and self.codes < 1:
             raise ValueError(f"InfoGan(codes={self.codes}): give at least 1 code, or None for the whole latent")
+        if not self.class_weight >= 0:
+            raise ValueError(f"InfoGan(class_weight={self.class_weight}): give 0, for no classes, or more")
 
     def _count(self, dim: int) -> int:
         if self.codes is not None and self.codes > dim:
@@ -73,9 +85,20 @@ class InfoGan(LatentPenalty):
 
     def init(self, generator: Generator, data: ImageSet | None = None) -> nn.Module:
         """The encoder, on the generator's device and in its precision."""
-        codes = self._count(generator.latent.dim)
-        outputs = codes if self.loss == "mse" else 2 * codes
-        return _recognizer.build(generator, data, images=1, outputs=outputs, width=self.width, hidden=self.hidden)
+        classes = generator.classes if self.class_weight else 0
+        return _recognizer.build(
+            generator,
+            data,
+            images=1,
+            outputs=classes + self._outputs(generator.latent.dim),
+            trunk=self.trunk,
+            width=self.width,
+            hidden=self.hidden,
+        )
+
+    def _outputs(self, dim: int) -> int:
+        """How many of the encoder's outputs, the last ones, are about codes."""
+        return self._count(dim) * (1 if self.loss == "mse" else 2)
 
     def errors(
         self, outputs: Float[Tensor, "batch outputs"], codes: Float[Tensor, "batch n"]
@@ -102,4 +125,9 @@ class InfoGan(LatentPenalty):
         known = f.known(z)
         image = (f(z) if known is None else known)[-1]
         outputs = _recognizer.look(state, image, type(self).__name__)
-        return {f.layers[-1]: self.errors(outputs, z[:, : self._count(z.shape[1])]).mean()}
+        logits, about = outputs.split([outputs.shape[1] - self._outputs(z.shape[1]), self._outputs(z.shape[1])], dim=1)
+        loss = self.errors(about, z[:, : self._count(z.shape[1])]).mean()
+        if logits.shape[1]:
+            label = _recognizer.label_of(f, len(z), type(self).__name__)
+            loss = loss + self.class_weight * F.cross_entropy(logits, label)
+        return {f.layers[-1]: loss}

@@ -1,6 +1,6 @@
 """Variation Predictability: from two images one can tell which latent coordinate changed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,7 +12,7 @@ from orthogen.core.generator import Generator
 from orthogen.core.kinds import ImageSet, LatentPenalty
 from orthogen.core.maps import LatentMap
 from orthogen.core.rng import private
-from orthogen.core.shapes import Float
+from orthogen.core.shapes import Float, Int
 from orthogen.regularizers import _recognizer
 
 __all__ = ["VariationPredictability"]
@@ -34,37 +34,46 @@ class VariationPredictability(LatentPenalty):
         VP = -E log softmax(Q(G(z) - G(z')))_d
 
     Minimized over generator and recognizer together, it maximizes a lower bound of the mutual information between d and
-    the pair: I(d; pair) >= log dim - VP. The published systems differ in the fields:
+    the pair: I(d; pair) >= log dim - VP. The published systems differ in the fields, and can be had by name:
 
-    =====================  =========  ===========  ==============  ==============  ======
-    system                 ``delta``  ``eps``      ``loss``        ``pair``        weight
-    =====================  =========  ===========  ==============  ==============  ======
-    VP-GAN, released code  gauss      6, U[-2, 2]  softmax         concat          0.01
-    VP-GAN, older scripts  all        3, U[-2, 2]  regression      concat
-    OroJaR's simple GAN    gauss      1, N(0, 1)   binary          difference      0.1
-    default                redraw                  softmax         difference
-    =====================  =========  ===========  ==============  ==============  ======
+    ==================  =========  ======  ==========  ==========  ===============  =====  ======  ======
+    by name             ``delta``  eps     loss        pair        trunk            width  hidden  weight
+    ==================  =========  ======  ==========  ==========  ===============  =====  ======  ======
+    `vp_gan`            gauss      6       softmax     concat      residual stddev  8      512     0.01
+    `vp_gan_all`        all        3       regression  concat      residual stddev  8      512
+    `simple_gan`        gauss      1       binary      difference  simple           4      16      0.1
+    (the default)       redraw             softmax     difference  simple           4      16
+    ==================  =========  ======  ==========  ==========  ===============  =====  ======  ======
 
-    The default has VP-GAN's objective and the pairs of its metric. The released step has standard deviation 6 on a
-    prior of half-width 2, so that three quarters of the changed coordinates leave the range that the critic ever sees;
-    with ``redraw`` none does. The recognizer is that of OroJaR's simple GAN (2002 parameters for 64 pixels and 6
-    dimensions), with as many convolutions as bring another resolution down to 4 pixels. Noise inside the generator is
-    the same in both images.
+    They are VP-GAN's released script, its older scripts, and the simple GAN of OroJaR's release. VP-GAN's latents are
+    uniform on [-2, 2]^dim, where a step of standard deviation 6 takes three quarters of the changed coordinates out of
+    the range that the critic ever sees; with ``redraw``, as in the pairs of VP-GAN's metric, none leaves it.
+
+    What the generator is given besides the latent, class labels for one, and noise inside it are the same in both
+    images. The simple recognizer has 2002 parameters for 64 pixels and 6 dimensions.
 
     Attributes:
         delta: how z' is made. ``redraw``: coordinate d is that of another latent of the batch, which is a draw from the
-            prior, whatever that is. ``gauss``: N(0, eps^2) is added to it. ``all``: eps (u - 1/2) is added to the whole
-            latent, u uniform on [0, 1]^dim, and u is what the recognizer must tell; ``loss`` is then ``regression``.
+            prior, whatever that is. ``gauss``: N(0, eps^2) is added to it. ``step``: eps is added to it. ``all``:
+            eps (u - 1/2) is added to the whole latent, u uniform on [0, 1]^dim, and u is what the recognizer must tell;
+            ``loss`` is then ``regression``.
         eps: size of the change, in units of the latent; not used by ``redraw``.
+        cascade: steps in which the coordinates that may change become more, from the first 2 to all: d is uniform on
+            the first min(dim, 2 + (step // (cascade // dim)) mod dim), over and over. Released with 100,000, and off;
+            0 for all from the start. A step is a call; the recognizer counts them.
         loss: ``softmax``: cross-entropy over the coordinates. ``binary``: one cross-entropy per coordinate against the
             one-hot of d, averaged over them. ``regression``: sum over coordinates of (sigmoid(Q) - u)^2.
         pair: whether the recognizer sees the ``difference`` of the images or both (``concat``, in their channels).
-        width: channels of each of the recognizer's convolutions.
+        trunk: the recognizer's layers. ``simple``: convolutions of kernel 4 and stride 2, as many as bring the image
+            down to 4 pixels. ``residual``: those of StyleGAN2's critic. ``residual stddev``: with its minibatch
+            standard deviation too, as released, by which what is said of a pair depends on the others.
+        width: channels of each convolution (``simple``), or at full resolution, from where they double with every
+            halving, up to 512 (``residual``); VP-GAN has 1024 / r for images of r pixels.
         hidden: width of its hidden linear layer.
 
     Raises:
-        ValueError: ``loss`` and ``delta`` do not go together; ``eps`` is not positive; a batch of one with ``redraw``;
-            no recognizer was given; probes were given.
+        ValueError: ``loss`` or ``cascade`` and ``delta`` do not go together; ``eps`` is not positive; a batch of one
+            with ``redraw``; no recognizer was given; probes were given.
 
     Reference:
         X. Zhu, C. Xu, D. Tao, "Learning Disentangled Representations with Latent Variation Predictability", ECCV 2020
@@ -84,10 +93,12 @@ class VariationPredictability(LatentPenalty):
         '1.7918'
     """
 
-    delta: Literal["redraw", "gauss", "all"] = "redraw"
+    delta: Literal["redraw", "gauss", "step", "all"] = "redraw"
     eps: float = 1.0
+    cascade: int = 0
     loss: Literal["softmax", "binary", "regression"] = "softmax"
     pair: Literal["difference", "concat"] = "difference"
+    trunk: _recognizer.Trunk = "simple"
     width: int = 4
     hidden: int = 16
 
@@ -96,31 +107,75 @@ class VariationPredictability(LatentPenalty):
         if (self.delta == "all") != (self.loss == "regression"):
             raise ValueError(
                 f"VariationPredictability(delta={self.delta!r}, loss={self.loss!r}): 'all' goes with 'regression', "
-                "'redraw' and 'gauss' go with 'softmax' or 'binary'"
+                "the others go with 'softmax' or 'binary'"
             )
         if not self.eps > 0:
             raise ValueError(f"VariationPredictability(eps={self.eps}): the size of the change must be positive")
+        if self.cascade < 0 or (self.cascade and self.delta == "all"):
+            raise ValueError(
+                f"VariationPredictability(cascade={self.cascade}, delta={self.delta!r}): a cascade has some steps, in "
+                "which single coordinates change; 0 is none"
+            )
+
+    @classmethod
+    def vp_gan(cls) -> "VariationPredictability":
+        """VP-GAN's released training script, for 128 pixels; ``width`` is 16 for 64 pixels."""
+        return cls("gauss", 6.0, loss="softmax", pair="concat", trunk="residual stddev", width=8, hidden=512)
+
+    @classmethod
+    def vp_gan_all(cls) -> "VariationPredictability":
+        """VP-GAN's older scripts, in which the whole latent changes."""
+        return replace(cls.vp_gan(), delta="all", eps=3.0, loss="regression")
+
+    @classmethod
+    def simple_gan(cls) -> "VariationPredictability":
+        """The baseline in OroJaR's release."""
+        return cls("gauss", 1.0, loss="binary")
 
     def init(self, generator: Generator, data: ImageSet | None = None) -> nn.Module:
         """The recognizer, on the generator's device and in its precision."""
-        return _recognizer.build(
+        recognizer = _recognizer.build(
             generator,
             data,
             images=1 if self.pair == "difference" else 2,
             outputs=generator.latent.dim,
+            trunk=self.trunk,
             width=self.width,
             hidden=self.hidden,
         )
+        if self.cascade:
+            recognizer.register_buffer("calls", torch.zeros((), dtype=torch.int64, device=generator.device))
+        return recognizer
+
+    def eligible(self, calls: Int[Tensor, ""], dim: int) -> Int[Tensor, ""]:
+        """How many coordinates, the first ones, may change after so many calls.
+
+        Example:
+            >>> penalty = VariationPredictability(cascade=40)
+            >>> [int(penalty.eligible(torch.tensor(calls), dim=4)) for calls in (0, 10, 20, 30, 40)]
+            [2, 3, 4, 4, 2]
+        """
+        return (2 + calls // max(1, self.cascade // dim) % dim).clamp(max=dim)
 
     def change(
-        self, z: Float[Tensor, "batch dim"], rng: torch.Generator
+        self, z: Float[Tensor, "batch dim"], rng: torch.Generator, among: Int[Tensor, ""] | None = None
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
-        """Latents z' and what the recognizer must tell: the one-hot of d, or u."""
+        """Latents z' and what the recognizer must tell: the one-hot of d, or u.
+
+        Args:
+            z: the latents.
+            rng: draws.
+            among: how many coordinates, the first ones, may change; all for None.
+        """
         batch, dim = z.shape
         if self.delta == "all":
             u = torch.rand(batch, dim, generator=rng, device=rng.device).to(z)
             return z + self.eps * (u - 0.5), u
-        changed = F.one_hot(torch.randint(dim, (batch,), generator=rng, device=rng.device), dim).to(z)
+        drawn = torch.randint(dim if among is None else 2**62, (batch,), generator=rng, device=rng.device)
+        d = drawn.to(z.device) if among is None else drawn.to(z.device) % among.to(z.device)
+        changed = (d[:, None] == torch.arange(dim, device=z.device)).to(z)
+        if self.delta == "step":
+            return z + self.eps * changed, changed
         if self.delta == "gauss":
             return z + changed * (self.eps * torch.randn(batch, 1, generator=rng, device=rng.device).to(z)), changed
         if batch < 2:
@@ -139,6 +194,15 @@ class VariationPredictability(LatentPenalty):
             return F.binary_cross_entropy_with_logits(outputs, target, reduction="none").mean(1)
         return (outputs.sigmoid() - target).square().sum(1)
 
+    def _among(self, state: nn.Module | None, dim: int) -> Int[Tensor, ""] | None:
+        """How many coordinates may change at this call, which is counted."""
+        if not self.cascade or state is None:
+            return None
+        calls = state.get_buffer("calls")
+        among = self.eligible(calls, dim)
+        calls += 1
+        return among
+
     def terms(
         self,
         f: LatentMap,
@@ -153,7 +217,7 @@ class VariationPredictability(LatentPenalty):
             raise ValueError(
                 "VariationPredictability has no probes: it draws pairs of latents with rng; leave probes out"
             )
-        changed, target = self.change(z, private() if rng is None else rng)
+        changed, target = self.change(z, private() if rng is None else rng, self._among(state, z.shape[1]))
         known = f.known(z)
         if known is None:
             known, after = f.passes(torch.stack([z, changed]))
