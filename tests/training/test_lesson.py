@@ -253,5 +253,5 @@ def test_a_penalty_on_latents_is_refused():
 
 
 def test_what_is_no_recipe_is_refused(unchecked):
-    with pytest.raises(TypeError, match="train was given a str; it takes a Recipe or a ClassifierRecipe"):
+    with pytest.raises(TypeError, match="train was given a str; it takes a Recipe, ClassifierRecipe or VaeRecipe"):
         og.train(replace(lesson()).name, "runs/none", quiet=True)  # type: ignore[arg-type]

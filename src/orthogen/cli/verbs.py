@@ -98,12 +98,12 @@ def _train(given: Namespace, rest: Sequence[str]) -> None:
         recipe = replace(recipe, data=named_data(given.data, model=recipe.model.resolution))
     recipe = override(recipe, [*rest, *["--help"] * given.help], usage, recipes.switches(given.recipe))
     from orthogen.training.loop import train
-    from orthogen.training.recipe import Recipe
+    from orthogen.training.recipe import ClassifierRecipe
 
     folder = Path(given.run or Path("runs") / (given.name or recipe.name))
     if not train(recipe, folder, device=given.device, log_to=tuple(given.log_to)).finished:
         raise KeyboardInterrupt
-    verbs = ("traverse", "measure", "report") if isinstance(recipe, Recipe) else ("report",)
+    verbs = ("report",) if isinstance(recipe, ClassifierRecipe) else ("traverse", "measure", "report")
     print(f"{folder} is trained; next: {', '.join(f'orthogen {verb} {folder}' for verb in verbs)}")
 
 

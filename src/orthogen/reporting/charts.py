@@ -15,6 +15,7 @@ _SECTIONS = {
     "loss": "Losses",
     "error": "Errors",
     "validation": "Validation",
+    "divergence": "Divergence from the prior",
     "penalty": "Penalties",
     "norm": "Gradient norms",
     "rate": "Learning rates and speed",
@@ -25,6 +26,8 @@ _TITLES = {
     "error/train": "of the images learned from, as they are seen",
     "error/test": "of the test images",
 }
+_SPLIT = ("penalty", "divergence")  # whose third level is one line each in a chart for each run
+_PARTS = {"latent": "nats by latent"}
 _HIDDEN = ("seconds", "step", "epoch")  # counters, not curves
 
 
@@ -35,7 +38,7 @@ def charts(runs: Sequence[RunRecord]) -> dict[str, list[tuple[str, Markup]]]:
     """
     hidden = {*_HIDDEN, *shown_keys(runs), *spectral_keys(runs)}
     keys = dict.fromkeys(key for run in runs for key in run.log if key not in hidden)
-    layered = [key for key in keys if key.startswith("penalty/") and key.count("/") > 1]
+    layered = [key for key in keys if key.partition("/")[0] in _SPLIT and key.count("/") > 1]
     found: dict[str, list[tuple[str, Markup]]] = {section: [] for section in (*_SECTIONS.values(), "More")}
     for key in keys:
         if key in layered:
@@ -48,11 +51,11 @@ def charts(runs: Sequence[RunRecord]) -> dict[str, list[tuple[str, Markup]]]:
         svg = curves(lines, f"{title} over images", colors=colors, legend=len(runs) > 1, log=head != "rate")
         found[_SECTIONS.get(head, "More")].append((title, Markup(svg)))
     for run in runs:
-        for term in dict.fromkeys(key.split("/")[1] for key in layered if key in run.log):
-            start = f"penalty/{term}/"
+        for head, term in dict.fromkeys(tuple(key.split("/")[:2]) for key in layered if key in run.log):
+            start = f"{head}/{term}/"
             lines = {
                 key.removeprefix(start): run.log[key] for key in layered if key in run.log and key.startswith(start)
             }
-            title = f"{term} by layer" + (f", {run.name}" if len(runs) > 1 else "")
-            found["Penalties"].append((title, Markup(curves(lines, f"{title}, over images"))))
+            title = _PARTS.get(term, f"{term} by layer") + (f", {run.name}" if len(runs) > 1 else "")
+            found[_SECTIONS[head]].append((title, Markup(curves(lines, f"{title}, over images"))))
     return {section: entries for section, entries in found.items() if entries}

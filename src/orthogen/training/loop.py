@@ -63,7 +63,7 @@ def train(
         OSError: the disk is full; earlier checkpoints are whole.
     """
     if not isinstance(recipe, tuple(KINDS)):
-        raise TypeError(f"train was given a {type(recipe).__name__}; it takes a Recipe or a ClassifierRecipe")
+        raise TypeError(f"train was given a {type(recipe).__name__}; it takes a Recipe, ClassifierRecipe or VaeRecipe")
     folder = Path(folder)
     check_sinks(log_to)
     processes = join(device)
