@@ -13,8 +13,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 SHORTER = {
-    "gan": "--decay-from 64 --model.width 0.05 --data.resolution 32",
-    "classifier": "--drops 64 96 --test-every 64 --model.width 8 --rules.stem.every 4",
+    "orojar.sprites_small": "--decay-from 64 --model.width 0.05 --data.resolution 32",
+    "orthogonality.cifar10_small": "--drops 64 96 --test-every 64 --model.width 8 --rules.stem.every 4",
+    "orojar.clevr_simple_small": "--growth.stable 16 --growth.fade 16 --growth.batches 16 --model.channel-max 4",
+    "variation_predictability.shapes3d_small": "--model.critic-width 4",
+    "vae.sprites_small": "",
+    "group_spectral.cifar10_sngan_small": "--validation.n 32 --validation.reference-n 32 --model.width 4",
 }
 
 
@@ -53,15 +57,15 @@ def test_every_orthogen_command_runs_in_order(tmp_path, monkeypatch, capsys):
         if words[0] != "orthogen":
             continue
         arguments = words[1:]
-        if arguments[0] == "train":  # shortened: 128 images show that it runs
-            arguments += "--images 128 --batch 16".split()
-            arguments += SHORTER["classifier" if "cifar" in arguments[1] else "gan"].split()
+        if arguments[0] == "train":  # shortened: 160 images show that it runs
+            arguments += "--images 160 --batch 16".split()
+            arguments += SHORTER[arguments[1]].split()
         if arguments[0] == "measure":
             arguments += ["-n", "64"]
         assert main(arguments) == 0, (arguments, capsys.readouterr().err)
         ran.append(arguments[0])
-    first = ["list", "show", "cite", "train", "sample", "traverse", "measure", "measure", "compare", "report"]
-    first += ["data", "train", "report"]
+    first = ["list", "show", "cite", "train", "sample", "traverse", "measure", "measure", "compare"]
+    first += ["heatmaps", "report", "data", "train", "train", "train", "measure", "train", "train", "report"]
     assert ran == [*first, "discover", "discover", "traverse", "discover"]
     made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     for name in ("directions/SeFa.safetensors", "report.html", "scores.json", "samples.png", "run.json", "log.jsonl"):

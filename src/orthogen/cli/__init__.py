@@ -169,7 +169,7 @@ def _parser() -> _Parser:
         "--despite", nargs="+", default=(), metavar="FIELD", help="compare although these fields of the protocol differ"
     )
 
-    p = verb("data", "what is in a data set: counts, copies, labels, memory, and a picture of them")
+    p = verb("data", "what is in a data set, as a table and a picture; and sets that have to be prepared")
     data.add_arguments(p)
 
     p = verb("report", "one HTML file without outside resources; several runs stand side by side")
