@@ -61,10 +61,10 @@ def test_prepare_writes_a_file_that_inspect_reads(tmp_path, capsys):
     (tmp_path / "train").mkdir()
     for i in range(3):
         Image.new("RGB", (512, 256), (80 * i, 99, 7)).save(tmp_path / "train" / f"{i}_AB.jpg")
-    to = tmp_path / "shoes.zip"
+    to = tmp_path / "my shoes.zip"
     assert main(["data", "prepare", "edges2shoes", str(tmp_path), str(to), "--resolution", "32"]) == 0
     assert capsys.readouterr().out == (
-        f"6 images of 32 x 32 pixels; to look at them:\northogen data inspect EdgesShoes:{to} --resolution 32\n"
+        f"6 images of 32 x 32 pixels; to look at them:\northogen data inspect 'EdgesShoes:{to}' --resolution 32\n"
     )
     sheet = str(tmp_path / "s.png")
     assert main(["data", "inspect", f"EdgesShoes:{to}", "--resolution", "32", "--to", sheet]) == 0

@@ -1,6 +1,7 @@
 """The generator behind its own norm of latents, which is where ProGAN's released tools move them."""
 
 import dataclasses
+from threading import Thread
 
 import pytest
 import torch
@@ -147,3 +148,20 @@ def test_hessians_equal_the_golden_ones():
         torch.testing.assert_close(entry, expected[..., i, j], rtol=1e-10, atol=1e-11)
         pairs.append((i, j))
     assert len(set(pairs)) == 10
+
+
+def test_another_thread_has_the_norm_meanwhile():
+    G = progan()
+    z = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    own, seen = G(z), []
+
+    def look(module: nn.Module, args: object) -> None:
+        if not seen:
+            seen.append(None)
+            thread = Thread(target=lambda: seen.append(G(z)))
+            thread.start()
+            thread.join()
+
+    G.module.latent_norm.register_forward_pre_hook(look)  # in the middle of a pass without the norm
+    assert not torch.allclose(G.past_norm()(z), own)
+    torch.testing.assert_close(seen[1], own)

@@ -132,11 +132,17 @@ def test_a_pair_is_turned_upright(tmp_path):
     assert torch.equal(all_of(data.open()), expected({"1_AB.png": upright}))
 
 
-def test_what_an_ended_run_has_left_is_replaced(pairs, tmp_path):
-    (tmp_path / "shoes.zip.part").write_bytes(b"half of a zip file")
-    data = EdgesShoes(tmp_path / "shoes.zip", resolution=4)
-    data.prepare(pairs[0])
-    assert len(data.open()) == 10
+def test_two_at_once_write_files_of_their_own(tmp_path):
+    to = tmp_path / "shoes.zip"
+    with _pairs._archive(to) as one:
+        with _pairs._archive(to) as other:
+            one.writestr("a", b"of one")
+            other.writestr("b", b"of the other")
+        with zipfile.ZipFile(to) as kept:
+            assert kept.namelist() == ["b"]
+        one.writestr("c", b"of one")
+    with zipfile.ZipFile(to) as kept:
+        assert kept.namelist() == ["a", "c"]
     assert left(tmp_path) == ["shoes.zip"]
 
 

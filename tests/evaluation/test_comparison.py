@@ -182,7 +182,7 @@ def test_the_verb_makes_a_table_of_several(tmp_path, capsys):
     assert main(["compare", str(a), str(b), str(d)]) == 2
     said = capsys.readouterr()
     assert "0.900 ± 0.010  –" in said.out
-    assert said.err.startswith("Diagonality was measured by different protocols: bins: 20 against None")
+    assert said.err.startswith("d: Diagonality was measured by different protocols: bins: 20 against None")
     e = folder(tmp_path / "e", score(name="e"))
     assert main(["compare", str(e), str(b), str(c)]) == 0
     assert "e has no score in common with the others" in capsys.readouterr().out
@@ -191,3 +191,13 @@ def test_the_verb_makes_a_table_of_several(tmp_path, capsys):
 def test_a_score_that_is_not_a_number_survives_the_file(tmp_path):
     (kept,) = files.read(folder(tmp_path / "a", score(math.nan, None)))
     assert math.isnan(kept.value)
+
+
+def test_scores_of_one_name_and_value_have_a_row_each(tmp_path, capsys):
+    a, b, c = (
+        folder(tmp_path / name, score(one, name="VP score", lr=1), score(two, name="VP score", lr=2))
+        for name, one, two in (("a", 50.0, 50.0), ("b", 60.0, 70.0), ("c", 61.0, 71.0))
+    )
+    assert main(["compare", str(a), str(b), str(c)]) == 0
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [[cell[:2] for cell in row.split("  ")[1:]] for row in rows] == [["50", "60", "61"], ["50", "70", "71"]]

@@ -102,3 +102,10 @@ def test_mistakes():
     norm = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Unflatten(1, (1, 2, 2)))
     with pytest.raises(ValueError, match="samples see each other"):
         og.penalty_maps(og.adapt(norm, og.Normal(3)))
+
+
+def test_rounding_is_no_curvature():
+    weight = torch.randn(4, 12, generator=torch.Generator().manual_seed(0))
+    found = og.penalty_maps(host(lambda z: z @ weight, 4, channels=3), samples=3, k=4)
+    assert not found.maps.any()
+    assert not found.matrices.any()

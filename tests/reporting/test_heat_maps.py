@@ -1,6 +1,7 @@
 """Heat maps as files, on small generators and on a real one."""
 
 import io
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -109,3 +110,18 @@ def test_on_a_real_generator(shared_data, tmp_path):
     slopes = seen["OroJaR"].matrices
     scale = slopes.diagonal(dim1=1, dim2=2)
     assert (slopes <= (scale[:, :, None] * scale[:, None]).sqrt() * (1 + 1e-6)).all()  # Cauchy and Schwarz
+
+
+def test_nothing_in_a_matrix_is_not_off_its_diagonal(monkeypatch):
+    said = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_xlabel", lambda self, text, **_: said.append(text))
+    heat_map_picture(maps(n=1))
+    heat_map_picture(replace(maps(n=1), matrices=torch.zeros(1, 4, 4).double()))
+    assert said == ["up to 1", "0% off the diagonal", "up to 1", "nothing in it"]
+
+
+def test_images_wider_than_high_leave_no_gap():
+    wide = replace(maps(n=4), images=torch.full((4, 1, 4, 16), 128).byte(), maps=torch.ones(4, 4, 16).double())
+    square, flat = (pixels(heat_map_picture(each)).shape for each in (maps(n=4), replace(wide, places=((1, 2),) * 4)))
+    assert flat[1] == square[1]
+    assert flat[0] < 0.65 * square[0]

@@ -21,10 +21,12 @@ def compare(given: Namespace) -> None:
     every = [given.a, given.b, *given.more]
     found = [comparison.compare(given.a, other, despite=given.despite) for other in every[1:]]
     if given.more:
-        _several(_names(every), found)
+        names = _names(every)
+        _several(names, found)
+        refused = [f"{name}: {line}" for name, each in zip(names[1:], found, strict=True) for line in each.refused]
     else:
         _two(found[0])
-    refused = list(dict.fromkeys(line for each in found for line in each.refused))
+        refused = list(found[0].refused)
     for line in refused:
         print(line, file=sys.stderr)
     if refused:
@@ -78,10 +80,10 @@ def _names(paths: Sequence[str]) -> list[str]:
 
 def _several(names: Sequence[str], found: Sequence[Comparison]) -> None:
     """A row for each score of the first that another has by the same protocol."""
-    first: dict[tuple[str, str], Score] = {}  # by name and value: some names are there twice
+    first: dict[tuple[str, str], Score] = {}  # by all that is known of it: some names are there twice
     others: list[dict[tuple[str, str], str]] = []
     for each in found:
-        keyed = {(pair.name, repr(pair.a.value)): pair for pair in each.pairs}
+        keyed = {(pair.name, repr(pair.a)): pair for pair in each.pairs}
         first |= {key: pair.a for key, pair in keyed.items()}
         others.append({key: _text(pair.b) for key, pair in keyed.items()})
     if not first:

@@ -102,6 +102,8 @@ def _inspect(given: Namespace, rest: Sequence[str]) -> None:
 
 
 def _prepare(given: Namespace) -> None:
+    import shlex
+
     from orthogen.data.edges_shoes import EdgesShoes
     from orthogen.evaluation.waiting import waiting
 
@@ -109,4 +111,5 @@ def _prepare(given: Namespace) -> None:
     with waiting():
         n = data.prepare(given.source)
     print(f"{n:,} images of {data.resolution} x {data.resolution} pixels; to look at them:")
-    print(f"orthogen data inspect EdgesShoes:{data.path} --resolution {data.resolution}")
+    named = shlex.quote(f"EdgesShoes:{data.path}")
+    print(f"orthogen data inspect {named} --resolution {data.resolution}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -137,7 +138,10 @@ class Generator:
             raise ValueError(f"past_norm takes latents of N(0, I) to the sphere, and these are of {self.latent}")
 
         def without(module: nn.Module, z: Tensor, **conditions: Tensor) -> Any:
-            handle = module.get_submodule(name).register_forward_hook(lambda layer, args, output: args[0])
+            here = get_ident()  # other threads may want the norm meanwhile
+            handle = module.get_submodule(name).register_forward_hook(
+                lambda layer, args, output: args[0] if get_ident() == here else output
+            )
             try:
                 return call(module, z, **conditions)
             finally:

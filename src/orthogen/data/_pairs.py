@@ -2,6 +2,7 @@
 
 import io
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -98,15 +99,16 @@ def _png(half: torch.Tensor, resolution: int) -> bytes:
 
 @contextmanager
 def _archive(to: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip file that takes its name when it is whole; what a killed process has left of one is overwritten."""
+    """A zip file that takes its name when it is whole; two processes at once each write one of their own."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = to.with_name(f"{to.name}.part")
+    handle, unfinished = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.", suffix=".part")
     try:
-        with unfinished.open("wb") as file:
+        with os.fdopen(handle, "wb") as file:
             with zipfile.ZipFile(file, "w") as archive:
                 yield archive
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(unfinished, 0o644)
         os.replace(unfinished, to)
     finally:
-        unfinished.unlink(missing_ok=True)
+        Path(unfinished).unlink(missing_ok=True)

@@ -32,7 +32,8 @@ class PenaltyMaps:
         images: at the base latents.
         maps: what each pixel has of the penalty; of the largest of its channels where these have one each.
         places: row and column of the largest.
-        matrices: |H| of the entry with the largest penalty, or |J^T J| of the image: diagonal where the penalty is 0.
+        matrices: |H| of the entry with the largest penalty, or |J^T J| of the image: diagonal where the penalty is 0,
+            and 0, as is the map then, where second derivatives are not above the rounding of the image.
     """
 
     penalty: str
@@ -181,12 +182,17 @@ def penalty_maps(
                 matrices.append((columns.flatten(1) @ columns.flatten(1).T).abs())
         entries = torch.stack(maps).flatten(1).argmax(dim=1)
         found = _matrices_of(along(f, z, basis), origin, entries, step) if chosen.order == 2 else torch.stack(matrices)
+    heat = torch.stack(maps).amax(dim=1)
+    if chosen.order == 2:  # the four images of a difference are rounded to the generator's precision
+        rounding = 16 * torch.finfo(images.dtype).eps / (4 * step**2) * images.abs().amax(dim=(1, 2, 3)).double()
+        flat = (found.amax(dim=(1, 2)) <= rounding)[:, None, None]
+        found, heat = found.masked_fill(flat, 0.0), heat.masked_fill(flat, 0.0)
     h, w = images.shape[2:]
     return PenaltyMaps(
         type(chosen).__name__,
         tuple(within.names),
         to_uint8(images).cpu(),
-        torch.stack(maps).amax(dim=1).cpu(),
+        heat.cpu(),
         tuple((entry % (h * w) // w, entry % w) for entry in entries.tolist()),
         found.cpu(),
     )

@@ -63,11 +63,11 @@ def parse(modules: str | Sequence[str]) -> tuple[Part, ...]:
     """
     parts = []
     for token in LISTS.get(modules, modules).split(",") if isinstance(modules, str) else modules:
-        match = re.fullmatch(rf"({'|'.join(KINDS)})-([0-9]+)", token.strip())
+        word = str(token).strip()  # a file may hold anything
+        match = re.fullmatch(rf"({'|'.join(KINDS)})-([0-9]{{1,9}})", word)
         if match is None:
             raise ValueError(
-                f"VcGenerator(modules): {token.strip()!r} is no module; give {GRAMMAR}, or one of the lists "
-                f"{', '.join(LISTS)}"
+                f"VcGenerator(modules): {word!r} is no module; give {GRAMMAR}, or one of the lists {', '.join(LISTS)}"
             )
         parts.append(Part(match[1], int(match[2])))
     return tuple(parts)
@@ -119,9 +119,8 @@ def layers(
     for index, part in enumerate(parts):
         if skip_classes and part.kind == "D_global":
             continue
-        after = (
-            global_width if part.kind == "C_global" else min(width, max(min_width, int(width / 2 ** (decay * index))))
-        )
+        narrowed = min(width, max(min_width, int(width * 2.0 ** -(decay * index))))
+        after = global_width if part.kind == "C_global" else narrowed
         columns = slice(column, column + part.coordinates)
         for repeat in range(part.repeats):
             if part.kind == "Conv-down" and side == 1:

@@ -1,5 +1,6 @@
 """The generator of Variation Predictability, a list of modules that each take some of the latent, and its critic."""
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -22,7 +23,7 @@ CITATION = """\
 }
 """
 
-_DEEPEST = 100  # layers; a file must not ask for more
+_DEEPEST, _LARGEST = 100, 4096  # layers, and pixels of a side; a file must not ask for more
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class VcGenerator(Model):
         for name in ("channels", "width", "min_width", "global_width", "critic_width", "critic_hidden"):
             if getattr(self, name) < 1:
                 raise ValueError(f"VcGenerator({name}={getattr(self, name)}): it is 1 at least")
-        if not self.decay >= 0:
+        if not 0 <= self.decay < math.inf:
             raise ValueError(f"VcGenerator(decay={self.decay}): give 0, for modules as wide as the first, or more")
         parts = self.parts
         taken, deep = sum(part.coordinates for part in parts), sum(part.repeats for part in parts)
@@ -126,6 +127,8 @@ class VcGenerator(Model):
         if deep > _DEEPEST or self.resolution < 4:
             wrong = f"they have {deep} layers" if deep > _DEEPEST else f"images end at {self.resolution} pixels"
             raise ValueError(f"VcGenerator(modules): {wrong}; give {_DEEPEST} layers at most, and 4 pixels at least")
+        if (side := max(layer.side for layer in self.table)) > _LARGEST:
+            raise ValueError(f"VcGenerator(modules): a layer has {side:,} pixels to a side; give {_LARGEST:,} at most")
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -75,8 +75,8 @@ def _matrix(axes: Axes, matrix: np.ndarray, names: tuple[str, ...] | None) -> No
     if names is not None:
         axes.set_yticks(range(len(names)), names, fontsize=7)
     square = np.square(matrix)
-    off = 1 - square.trace() / max(square.sum(), 1e-300)
-    axes.set_xlabel(f"{off:.0%} off the diagonal", fontsize=8, labelpad=4)
+    off = f"{1 - square.trace() / square.sum():.0%} off the diagonal" if square.any() else "nothing in it"
+    axes.set_xlabel(off, fontsize=8, labelpad=4)
 
 
 def heat_map_picture(found: PenaltyMaps, title: str = "") -> bytes:
@@ -98,9 +98,12 @@ def heat_map_picture(found: PenaltyMaps, title: str = "") -> bytes:
     pixels = found.images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
     named = found.names if len(found.names) <= _NAMED else None
     with rc_context(_STYLE):
-        figure = Figure(figsize=(max(4.6, _CELL * n + 1.1), 3 * _CELL + 1.2), layout="constrained", dpi=160)
+        height, width = pixels.shape[1:3]
+        heights = (height / width, height / width, 1.0)
+        size = (max(4.6, _CELL * n + 1.1), _CELL * sum(heights) + 1.2)
+        figure = Figure(figsize=size, layout="constrained", dpi=160)
         figure.patch.set_facecolor(_PAPER)
-        rows = figure.subplots(3, n, squeeze=False)
+        rows = figure.subplots(3, n, squeeze=False, height_ratios=heights)
         for i in range(n):
             _image(rows[0, i], pixels[i], found.places[i])
             _map(rows[1, i], pixels[i], found.maps[i].numpy(), power)
