@@ -48,6 +48,8 @@ def test_the_released_table(name):
     assert made.objective.loss == og.Hinge()
     assert made.objective.augmentation == og.DiffAugment("color,translation,cutout")
     assert made.fake_labels == "uniform"
+    assert made.channels_last == (size == 32)
+    assert built(f"{name}_small").channels_last
     gsr, regularizer = made.objective.terms["gsr"], made.objective.terms["lecam"]
     assert (gsr.weight, gsr.penalty.beta, gsr.penalty.iterations, gsr.every) == (weight, beta, 4, 1)
     assert (regularizer.weight, regularizer.penalty) == (lecam, og.LeCam(decay=0.99))

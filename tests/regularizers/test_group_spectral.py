@@ -543,6 +543,18 @@ def test_a_memory_that_is_missing_or_of_another_generator():
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("made", "used", "words"), [(None, 3, ("out", "")), (3, None, ("", "out"))])
+def test_a_memory_of_channels_in_another_order(made, used, words):
+    first, second = (og.GroupSpectral(weights="uniform", shuffle=seed) for seed in (made, used))
+    memory = first.init(norms())
+    with pytest.raises(ValueError, match="memory was made with{} shuffle, and the penalty is with{} it".format(*words)):
+        second(norms(), state=memory)
+    with pytest.raises(
+        ValueError, match="a memory with{} shuffle was saved, and the penalty is with{} it".format(*words)
+    ):
+        second.init(norms()).load_state_dict(memory.state_dict())
+
+
 # ---------------------------------------------------------------------------------------------- whole tables
 def test_plain_spectral_is_of_full_precision_under_autocast():
     net = norms(linear=nn.Linear)

@@ -1,4 +1,5 @@
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from orthogen.core.long_tail import long_tail_counts
 from orthogen.layers.batch_norm import ConditionalBatchNorm2d
 from orthogen.layers.class_vectors import Tables
 from orthogen.layers.spectral_norm import SpectralLinear
+from orthogen.training.recipe import Adam
+from tiny_classes import SpotData
+from tiny_gan import lines
 
 # of the authors' poster, in steps: when classes break away from those that rise slowly, and what they reach at 28,000
 BREAKS = {9: (6_000, 3.45), 8: (12_000, 5.05), 7: (17_500, 4.35), 6: (22_000, 3.25)}
@@ -99,11 +103,90 @@ def test_classes_that_rise_together_or_scatter_are_none(rng):
     assert observed(og.SpectralMonitor(every=1), norms(), range(0, END, 1000), shrinking, rng)[1] == []
 
 
-def test_a_class_that_was_away_before_a_restart_is_told_again_while_it_grows(rng):
-    net, monitor = norms(), og.SpectralMonitor(every=1)
-    observed(monitor, net, range(0, 14_000, 1000), poster, rng)
-    _, told = observed(monitor, net, range(14_000, 18_000, 1000), poster, rng)
-    assert sorted(int(text.split()[1]) for _, text in told) == [8, 9]
+def test_what_is_remembered_goes_on_after_a_restart(rng):
+    """A class that is away is told once for all; one that was large from the beginning still is none."""
+    net, monitor = norms(), og.SpectralMonitor(every=1, counts=COUNTS)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    first, second = (monitor.bind(net) for _ in range(2))
+    told = []
+    for bound, steps in ((first, range(0, 14_000, 1000)), (second, range(14_000, 18_000, 1000))):
+        if bound is second:
+            second.memory.load_state_dict(first.memory.state_dict())
+        for step in steps:
+            shape_to(net[1], poster(step), rng)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                log = bound.before(optimizer)
+            told += [(step, int(str(each.message).split()[1])) for each in caught]
+            assert any(key.startswith("images/") for key in log) == (step == 0)
+    assert [label for _, label in told] == [9, 8]
+    assert max(step for step, _ in told) < 16_000
+    assert all(value.isfinite().all() for value in second.memory.state_dict().values())  # as a run asks of all it keeps
+
+
+def test_only_the_first_of_several_processes_warns_and_draws(rng, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    logs = []
+    for rank in (0, 1):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        with pytest.warns(RuntimeWarning, match="class 9") if rank == 0 else nullcontext():
+            logs.append(measured(Painter(), og.SpectralMonitor(every=1), rng))
+    assert "diversity/9" in logs[0]
+    assert not any(key.startswith("diversity/") for key in logs[1])
+    assert logs[0]["away/9"] == pytest.approx(logs[1]["away/9"], rel=1e-5)
+
+
+class Painter(nn.Module):
+    """Images z + y / 10 of 1 x 2 x 2, each class with a part of z of its own; class 9 always makes the same image."""
+
+    def __init__(self, classes=10):
+        super().__init__()
+        self.norm = norms(classes, layers=1)[0]
+        self.register_buffer("share", torch.linspace(0.1, 1.0, classes).flip(0) * (torch.arange(classes) < classes - 1))
+        self.passes = 0
+
+    def forward(self, z, label):
+        self.passes += 1
+        label = label.long()
+        return (z * self.share[label, None] + label[:, None] / 10).view(-1, 1, 2, 2)
+
+
+def measured(net, monitor, rng, labels=None):
+    """What is logged once class 9 has broken away, behind a pass that is learned from and one that is not."""
+    bound = monitor.bind(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    z = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(len(z)) % 10 if labels is None else labels
+    for last in (1.0, 3.0):
+        shape_to(net.norm, torch.tensor([1.0] * 9 + [last]), rng)
+        net(z, label=labels)
+        with torch.no_grad():
+            net(torch.zeros(3, 4), label=labels[:3])
+        log = bound.before(optimizer)
+    return log
+
+
+def test_diversity_is_that_of_images_of_one_class_from_the_latents_of_the_batch(rng):
+    net, z = Painter(), torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(RuntimeWarning, match="class 9") as caught:
+        log = measured(net, og.SpectralMonitor(every=1, images=8), rng)
+    expected = (torch.pdist(z[:8]).square().mean() / 4).sqrt().item()
+    for label in range(9):
+        assert log[f"diversity/{label}"] == pytest.approx(expected * (1 - 0.1 * label), rel=1e-5)
+    assert log["diversity/9"] == 0
+    usual = np.median([log[f"diversity/{label}"] for label in range(10)])
+    text = str(caught[0].message)
+    assert f"and grows; two of its images differ by 0, those of the median class by {usual:.2g}; such a class" in text
+    assert net.passes == 4 + 2 * 10
+    assert net.training
+
+
+@pytest.mark.parametrize("images", [16, 0])
+def test_without_labels_or_images_there_is_no_diversity(rng, images):
+    labels = torch.arange(12.0) % 10 if images else None  # not of integers
+    with pytest.warns(RuntimeWarning, match="the median class, and grows; such a class is often about to collapse"):
+        log = measured(Painter(), og.SpectralMonitor(every=1, images=images), rng, labels)
+    assert not any(key.startswith("diversity/") for key in log)
 
 
 def test_of_many_classes_the_rarest_are_listed():
@@ -187,6 +270,8 @@ def test_a_resumed_run_logs_at_the_same_steps():
 def test_mistakes(unchecked):
     with pytest.raises(ValueError, match=r"every=0.: give an interval of at least 1 step"):
         og.SpectralMonitor(every=0)
+    with pytest.raises(ValueError, match=r"images=1.: give 2 at least, which can differ, or 0 for none"):
+        og.SpectralMonitor(images=1)
     with pytest.raises(ValueError, match="'gain', 'bias' or both are accepted, as a tuple"):
         og.SpectralMonitor(targets=("beta",))
     with pytest.raises(ValueError, match="3 counts were given for the 10 classes of the generator"):
@@ -195,3 +280,30 @@ def test_mistakes(unchecked):
         og.SpectralMonitor().bind(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="no layer has a gain; leave it out of targets"):
         og.SpectralMonitor(vectors=Tables(biases=("*.bias",))).bind(norms())
+
+
+def test_an_interrupted_run_goes_on_with_what_the_monitor_knows(tmp_path):
+    """Classes that are away are not told again, and the log is that of a run that nobody stopped."""
+    recipe = og.Recipe(
+        "tail",
+        og.Sngan(og.Normal(4), 8, channels=1, classes=3, width=2, generator_levels=(2, 2), critic_levels=(2,)),
+        SpotData(),
+        og.Objective(og.Hinge(), rules={"spectral": og.SpectralMonitor(every=1)}),
+        generator_optimizer=Adam(lr=0.05), images=96, batch=16, checkpoint_every=16, sample_every=0,
+    )  # fmt: skip
+
+    def crash(line):
+        if line["images"] == 48:
+            raise KeyboardInterrupt
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        og.train(recipe, tmp_path / "whole", device="cpu", quiet=True, log_every=16)
+        with pytest.raises(KeyboardInterrupt):
+            og.train(recipe, tmp_path / "parts", device="cpu", quiet=True, log_every=16, on_log=crash)
+        run = og.train(recipe, tmp_path / "parts", device="cpu", quiet=True, log_every=16)
+    logged = lines(tmp_path / "whole")
+    assert lines(tmp_path / "parts") == logged
+    assert sum("spectral/images/0" in line for line in logged) == 1
+    assert all("spectral/diversity/2" in line for line in logged)
+    assert set(run.newest.tensors("rule/spectral/")) == {"away", "least"}

@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +87,14 @@ def _with(recipe: Any, extra: Sequence[str]) -> Any:
 
 def _train(given: Namespace, rest: Sequence[str]) -> None:
     from orthogen import recipes
-    from orthogen.cli.data import named_data
     from orthogen.cli.overrides import override, switched
+    from orthogen.cli.recipe_data import on_data
 
     usage = f"orthogen train {given.recipe}"
     chosen, rest = switched(recipes.switches(given.recipe), rest, usage)
     recipe = _with(recipes.build(given.recipe, **chosen), given.extra)
     if given.data is not None:
-        recipe = replace(recipe, data=named_data(given.data, model=recipe.model.resolution))
+        recipe = on_data(recipe, given.data)
     recipe = override(recipe, [*rest, *["--help"] * given.help], usage, recipes.switches(given.recipe))
     from orthogen.training.loop import train
     from orthogen.training.recipe import ClassifierRecipe

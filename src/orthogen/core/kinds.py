@@ -162,9 +162,11 @@ class BoundRule(ABC):
     Attributes:
         order: where several rules act around one step, those of lower order act first, whatever order they came in.
         log: what there was to log at the last step of an optimizer that the rule is attached to.
+        memory: what is remembered between steps, which a run keeps in its checkpoints; None for most.
     """
 
     order: ClassVar[int] = 0
+    memory: nn.Module | None = None
     log: Mapping[str, float | Tensor] = MappingProxyType({})
 
     @abstractmethod

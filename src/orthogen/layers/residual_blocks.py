@@ -18,7 +18,7 @@ def _double(x: Tensor) -> Tensor:
 class UpBlock(nn.Module):
     """Twice the side, under a condition.
 
-        y = conv2(relu(bn2(conv1(up(relu(bn1(x, c)))), c))) + conv_sc(up(x)),   up = nearest neighbor, x2
+        y = conv2(relu(bn2(conv1(up(relu(bn1(x, c)))), c))) + up(conv_sc(x)),   up = nearest neighbor, x2
 
     conv1 and conv2 are 3x3, conv_sc is 1x1; all have biases.
 
@@ -53,15 +53,15 @@ class UpBlock(nn.Module):
         """The map at twice the side."""
         h = self.conv1(_double(F.relu(self.bn1(x, condition))))
         h = self.conv2(F.relu(self.bn2(h, condition)))
-        return h + self.conv_sc(_double(x))
+        return h + _double(self.conv_sc(x))  # pixels that are repeated need no convolution of their own
 
 
 class DownBlock(nn.Module):
     """The same or half the side, without norms of activations.
 
-        y = pool(conv2(relu(conv1(relu(x))))) + pool(conv_sc(x)),   pool = means of 2x2 pixels
+        y = pool(conv2(relu(conv1(relu(x))))) + conv_sc(pool(x)),   pool = means of 2x2 pixels
 
-    ``first``, which gets an image, has no relu before conv1 and pools before conv_sc. conv_sc is 1x1, and there only
+    ``first``, which gets an image, has no relu before conv1. conv_sc is 1x1, and there only
     where channels or side change; pools are there only where the side does. All convolutions have spectral norm.
 
     Args:
@@ -97,6 +97,5 @@ class DownBlock(nn.Module):
         """The map, smaller where ``halve``."""
         activated = x if self.first else F.relu(x)
         h = self._pool(self.conv2(F.relu(self.conv1(activated))))
-        if self.first:
-            return h + self.conv_sc(self._pool(x))
-        return h + self._pool(self.conv_sc(activated if self.skip_relu else x))
+        # a 1x1 convolution of means is the mean of convolutions, at a quarter of the work
+        return h + self.conv_sc(self._pool(activated if self.skip_relu and not self.first else x))

@@ -61,8 +61,8 @@ def build(name: str, **chosen: Any) -> TrainingRecipe:
         )
     if not isinstance(recipe, TrainingRecipe):
         raise ValueError(
-            f"{name} returned a {type(recipe).__name__}; a recipe function returns an og.Recipe, og.ClassifierRecipe or "
-            "og.VaeRecipe"
+            f"{name} returned a {type(recipe).__name__}; a recipe function returns an og.Recipe, og.ClassifierRecipe "
+            "or og.VaeRecipe"
         )
     return recipe
 

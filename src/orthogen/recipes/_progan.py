@@ -150,7 +150,7 @@ NORMALIZED = (
 def small(release: Release, name: str, weight: float, way: Way) -> Recipe:
     """The same on drawn scenes, through all levels in minutes."""
     whole = full(release, name, weight, way)
-    model = replace(whole.model, resolution=32, channel_base=1024, channel_max=64)
+    model = replace(release.model(SETS[name].dim), resolution=32, channel_base=1024, channel_max=64)
     terms = dict(whole.objective.terms)
     if release.paper in terms:
         layers = (model.preactivation_layers if release.changed else model.penalized_layers)[:-1]

@@ -39,11 +39,16 @@ class Memory(nn.Module):
         for width, order in orders.items():
             self.register_buffer(f"order{width}", order.to(weights.device))
 
-    def check(self, classes: int, width: int, shape: tuple[int, int] | None) -> None:
-        """Refuse a generator that this is not the memory of.
+    @property
+    def shuffled(self) -> bool:
+        """Whether there are orders of channels."""
+        return any(name.startswith("order") for name in self._buffers)
+
+    def check(self, classes: int, width: int, shape: tuple[int, int] | None, shuffled: bool) -> None:
+        """Refuse a generator, or a penalty, that this is not the memory of.
 
         Raises:
-            ValueError: it has other classes, or other layers.
+            ValueError: it has other classes, or other layers, or shuffles channels where this knows no order, or not.
         """
         if classes != len(self.weights):
             raise ValueError(
@@ -55,6 +60,11 @@ class Memory(nn.Module):
             raise ValueError(
                 f"the memory knows other layers than those of {width} channels that the generator has; make a new one "
                 "by init(generator, data)"
+            )
+        if shuffled != self.shuffled:
+            raise ValueError(
+                f"the memory was made {_with(self.shuffled)} shuffle, and the penalty is {_with(shuffled)} it; make a "
+                "new one by init(generator, data)"
             )
 
     def vectors(self, width: int, classes: Int[Tensor, "n"] | None = None) -> Float[Tensor, "tables n n_g"]:
@@ -81,7 +91,17 @@ class Memory(nn.Module):
                 f"a memory of {len(saved)} classes was saved, and the generator has {len(self.weights)}; go on with "
                 "the number of classes that it was trained with, or begin a new run"
             )
+        shuffled = any(name.startswith(f"{prefix}order") for name in state_dict)
+        if saved is not None and shuffled != self.shuffled:
+            raise ValueError(
+                f"a memory {_with(shuffled)} shuffle was saved, and the penalty is {_with(self.shuffled)} it; go on as "
+                "it was trained, or begin a new run"
+            )
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _with(shuffled: bool) -> str:
+    return "with" if shuffled else "without"
 
 
 def differentiable_once(W: Float[Tensor, "*batch n_g n_c"]) -> Float[Tensor, "*batch n_g n_c"]:

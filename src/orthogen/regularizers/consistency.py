@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from orthogen.augment.flip_shift import FlipShift
 from orthogen.core.kinds import Augmentation, CriticBatch, CriticPenalty
 from orthogen.core.shapes import Float
-from orthogen.core.untouched import untouched
+from orthogen.regularizers._compared import gap
 
 __all__ = ["Consistency"]
 
@@ -34,9 +34,12 @@ class Consistency(CriticPenalty):
 
         L = real E (D(x) - D(T(x)))^2 + fake E (D(G(z)) - D(T(G(z))))^2
 
-    The defaults are CR; ``Consistency.balanced()`` is bCR, which together with `LatentConsistency` makes ICR. Gradients
-    go through both logits; those of the unchanged images are the ones of the batch. A conditional critic is called with
-    the labels of the images.
+    The defaults are CR; ``Consistency.balanced()`` is bCR, which together with `LatentConsistency` makes ICR. A
+    conditional critic is called with the labels of the images.
+
+    Both logits come from passes of their own, so that T alone makes them differ: in float32 whatever the precision of
+    the networks, and with the same spectral norms. Gradients go through both. Where the critic stands behind an
+    augmentation A, such as DiffAugment, both images pass the same draw of it: D(A(x)) and D(A(T(x))).
 
     Attributes:
         real: the weight of real images.
@@ -89,15 +92,11 @@ class Consistency(CriticPenalty):
     ) -> Float[Tensor, ""]:
         """A scalar to add to the critic's loss."""
         total = batch.real_logits.new_zeros(())
-        for weight, images, logits, labels in (
-            (self.real, batch.real, batch.real_logits, batch.real_labels),
-            (self.fake, batch.fake, batch.fake_logits, batch.fake_labels),
+        for weight, images, labels in (
+            (self.real, batch.real.detach(), batch.real_labels),
+            (self.fake, batch.fake.detach(), batch.fake_labels),
         ):
             if weight:
-                # buffers stay: this pass does not count for batch statistics or power iterations
-                with untouched(critic, images.device) as host:
-                    changed = self.augmentation(images.detach(), rng=rng)
-                    host.rewind()
-                    others = critic(changed) if labels is None else critic(changed, labels)
-                total = total + weight * (logits - others).square().mean()
+                changed = self.augmentation(images, rng=rng)
+                total = total + weight * gap(critic, images, changed, labels)
         return total

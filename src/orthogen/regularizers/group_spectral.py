@@ -86,7 +86,8 @@ class GroupSpectral(WeightPenalty):
 
     Raises:
         ValueError: fields that make no sense together; from ``init`` and the call, a generator without conditional
-            norms, data without labels or with an empty class, and a memory of another number of classes.
+            norms, data without labels or with an empty class, and a memory of another number of classes, or of channels
+            in another order.
 
     Reference:
         H. Rangwani, N. Jaswani, T. Karmali, V. Jampani, R. V. Babu, "Improving GANs for Long-Tailed Data through Group
@@ -165,7 +166,8 @@ class GroupSpectral(WeightPenalty):
             )
         tables = self._tables(network)
         for each in tables:
-            state.check(each.classes, each.width, None if self.exact else (len(each.rows), self._shape(each)[0]))
+            shape = None if self.exact else (len(each.rows), self._shape(each)[0])
+            state.check(each.classes, each.width, shape, self.shuffle is not None)
         return self._value(tables, state, self._drawn(tables[0].classes, rng, state.weights.device), self._rounds)
 
     def _value(

@@ -14,6 +14,8 @@ from orthogen.layers.equalized import EqualizedConv2d, EqualizedLinear
 
 __all__ = ["InfoGanHead"]
 
+LINEAR = (nn.Linear, nn.Conv2d, EqualizedLinear, EqualizedConv2d)  # whose last one is read where no layer is named
+
 
 @dataclass(frozen=True)
 class InfoGanHead(CriticPenalty):
@@ -123,8 +125,8 @@ class InfoGanHead(CriticPenalty):
     ) -> Tensor:
         if head is None:
             raise ValueError(
-                "InfoGanHead learns a head: make it with state = penalty.init(generator), give its parameters to the "
-                "critic's optimizer and hand it over as state=state"
+                "InfoGanHead learns a head: make it with state = penalty.init(generator, critic=critic), give its "
+                "parameters to the critic's optimizer and hand it over as state=state"
             )
         features = self._seen(critic, fake, labels)
         with torch.autocast(fake.device.type, enabled=False):
@@ -136,9 +138,7 @@ class InfoGanHead(CriticPenalty):
         # a critic behind an augmentation is called ``critic`` there
         names = (self.layer, f"critic.{self.layer}")
         parts = [
-            part
-            for name, part in critic.named_modules()
-            if (name in names if self.layer else isinstance(part, nn.Linear | nn.Conv2d | EqualizedLinear))
+            part for name, part in critic.named_modules() if (name in names if self.layer else isinstance(part, LINEAR))
         ]
         if not parts:
             some = ", ".join([name for name, _ in critic.named_modules() if name][:5])

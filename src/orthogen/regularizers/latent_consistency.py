@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from orthogen.core.generator import Generator
-from orthogen.core.kinds import CriticBatch, CriticPenalty, ImageSet, LatentPenalty
-from orthogen.core.maps import LatentMap
+from orthogen.core.kinds import CriticBatch, CriticPenalty, ImageSet
+from orthogen.core.maps import given, probe
 from orthogen.core.rng import private
-from orthogen.core.shapes import Float
-from orthogen.core.untouched import untouched
+from orthogen.core.shapes import Float, Int
+from orthogen.regularizers._compared import gap
 
-__all__ = ["LatentConsistency", "LatentSensitivity"]
+__all__ = ["LatentConsistency"]
 
 CITATION = """\
 @inproceedings{zhao2021improved,
@@ -24,100 +24,43 @@ CITATION = """\
 """
 
 
-def _check(penalty: "LatentConsistency | LatentSensitivity") -> None:
-    if not penalty.noise > 0:
-        raise ValueError(f"{type(penalty).__name__}(noise={penalty.noise}): give a standard deviation above 0")
-
-
-def _normal(z: Tensor, rng: torch.Generator | None) -> Tensor:
-    rng = private() if rng is None else rng
-    return torch.randn(z.shape, generator=rng, device=rng.device).to(z)
-
-
-@dataclass(frozen=True)
-class LatentSensitivity(LatentPenalty):
-    """The generator's half of zCR: a small change of the latent changes the image.
-
-        L = -E (f(z) - f(z'))^2,   z' = z + noise n,   n ~ N(0, 1)
-
-    the mean over samples and entries of a layer, which is the image unless the term names others. The paper's weight is
-    0.5: ``Term(LatentSensitivity(), weight=0.5)``, together with `LatentConsistency` for the critic, as nothing else
-    bounds it.
-
-    Attributes:
-        noise: standard deviation of the change.
-
-    Raises:
-        ValueError: a noise that is not above 0; probes of the wrong shape.
-
-    Reference:
-        Z. Zhao, S. Singh, H. Lee, Z. Zhang, A. Odena, H. Zhang, "Improved Consistency Regularization for GANs",
-        AAAI 2021.
-
-    Example:
-        >>> from orthogen.core.generator import adapt
-        >>> from orthogen.core.latent import Normal
-        >>> from orthogen.core.maps import probe
-        >>> G = adapt(nn.Linear(2, 2, bias=False), Normal(2))
-        >>> _ = nn.init.eye_(G.module.weight).data.mul_(10.0)
-        >>> n = torch.ones(1, 4, 2)
-        >>> round(LatentSensitivity()(probe(G), torch.zeros(4, 2), probes=n).item(), 3)  # -(0.07 * 10)^2
-        -0.49
-    """
-
-    noise: float = 0.07
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def terms(
-        self,
-        f: LatentMap,
-        z: Float[Tensor, "batch dim"],
-        *,
-        state: nn.Module | None = None,
-        rng: torch.Generator | None = None,
-        probes: Float[Tensor, "k batch dim"] | None = None,
-    ) -> dict[str, Tensor]:
-        """One scalar per layer; ``probes`` are the n, and their mean is taken where there are several."""
-        probes = _normal(z, rng)[None] if probes is None else probes.to(z)
-        if probes.ndim != 3 or probes.shape[1:] != z.shape or not len(probes):
-            expected = f"(k, {', '.join(map(str, z.shape))})"
-            raise ValueError(f"probes have shape {tuple(probes.shape)}; {expected} is needed for these latents")
-        moved = z + self.noise * probes
-        with f.session():
-            known = f.known(z)
-            here, *there = f.passes(torch.cat([z[None], moved])) if known is None else (known, *f.passes(moved))
-        changes = [
-            torch.stack([(a - b).square().mean() for b in passes]).mean()
-            for a, *passes in zip(here, *there, strict=True)
-        ]
-        return {layer: -change for layer, change in zip(f.layers, changes, strict=True)}
-
-
 class _Partner(nn.Module):
-    """The generator that pairs of images are drawn from: no part of this module, which has nothing to train or save."""
+    """The generator that draws the pairs of images: no part of this module, which has nothing to train or to save."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
-        self.generator = generator
+        self.generator, self.f = generator, probe(generator)
+
+    def pair(
+        self, z: Tensor, others: Tensor, labels: Tensor | None
+    ) -> tuple[Float[Tensor, "batch c h w"], Float[Tensor, "batch c h w"]]:
+        """G(z) and G(z'), by passes that differ in their latents alone and leave nothing behind."""
+        f = self.f
+        if self.generator.classes and labels is not None:
+            f = given(f, **{self.generator.condition: labels})
+        (images,), (neighbors,) = f.passes(torch.stack([z, others]))
+        return images, neighbors
 
 
 @dataclass(frozen=True)
 class LatentConsistency(CriticPenalty):
-    """The critic's half of zCR: it says the same of images from nearby latents.
+    """A small change of the latent is not to change what the critic says, and is to change the image.
 
-        L = E (D(G(z)) - D(G(z')))^2,   z' = z + noise n,   n ~ N(0, 1)
+        L_D =  critic    E (D(G(z)) - D(G(z')))^2,   z' = z + noise n,   n ~ N(0, 1)
+        L_G = -generator E (G(z) - G(z'))^2,         the mean over samples and pixels
 
-    The paper's weight is 20: ``Term(LatentConsistency(), weight=20.0)``, together with `LatentSensitivity` for the
-    generator. Latents are drawn anew for as many pairs as there are generated images, with their labels; the generator
-    gets no gradients and its buffers stay as they are.
+    Latents and labels are those of the batch. Both images of a pair come from passes of their own, so that their
+    latents alone make them differ: in float32, with the same noise inputs and the same spectral norms; so do both
+    logits, see `Consistency`. In L_D the generator gets no gradients. Nothing bounds L_G but L_D.
 
     Attributes:
+        critic: the weight of the critic's half.
+        generator: the weight of the generator's; 0 for none.
         noise: standard deviation of the change.
 
     Raises:
-        ValueError: a noise that is not above 0; there is no memory, which knows the generator.
+        ValueError: a weight below 0, or a noise that is not above 0; there is no memory, which knows the generator, or
+            the batch lacks its latents.
 
     Reference:
         Z. Zhao, S. Singh, H. Lee, Z. Zhang, A. Odena, H. Zhang, "Improved Consistency Regularization for GANs",
@@ -127,22 +70,30 @@ class LatentConsistency(CriticPenalty):
         >>> from orthogen.core.generator import adapt
         >>> from orthogen.core.latent import Normal
         >>> G = adapt(nn.Unflatten(1, (1, 2, 2)), Normal(4))
-        >>> critic = nn.Sequential(nn.Flatten(), nn.Linear(4, 1))
-        >>> penalty, x = LatentConsistency(noise=2.0), torch.zeros(20_000, 1, 2, 2)
-        >>> batch = CriticBatch(x, x, critic(x), critic(x))
-        >>> value = penalty(critic, batch, state=penalty.init(G))  # D(x) = w . x: it is 4 |w|^2
-        >>> round((value / critic[1].weight.square().sum()).item(), 0)
+        >>> D, penalty = nn.Sequential(nn.Flatten(), nn.Linear(4, 1)), LatentConsistency(critic=1.0, noise=2.0)
+        >>> z, state = torch.zeros(20_000, 4), penalty.init(G)
+        >>> batch = CriticBatch(G(z), G(z), D(G(z)), D(G(z)), fake_latents=z)
+        >>> value = penalty(D, batch, state=state)  # D(x) = w . x: it is 4 |w|^2
+        >>> round((value / D[1].weight.square().sum()).item(), 0)
         4.0
+        >>> round(penalty.of_generator(D, G(z), z, state=state).item(), 1)  # -1/2 of 4
+        -2.0
     """
 
+    critic: float = 20.0
+    generator: float = 0.5
     noise: float = 0.07
 
     def __post_init__(self) -> None:
-        _check(self)
+        if min(self.critic, self.generator) < 0 or self.critic + self.generator == 0:
+            raise ValueError(
+                f"LatentConsistency(critic={self.critic}, generator={self.generator}): weights are 0 at least, one is "
+                "above"
+            )
+        if not self.noise > 0:
+            raise ValueError(f"LatentConsistency(noise={self.noise}): give a standard deviation above 0")
 
-    def init(
-        self, generator: Generator, data: ImageSet | None = None, critic: nn.Module | None = None
-    ) -> nn.Module:
+    def init(self, generator: Generator, data: ImageSet | None = None, critic: nn.Module | None = None) -> nn.Module:
         """What knows the generator; there is nothing in it to move or to save."""
         return _Partner(generator)
 
@@ -154,29 +105,41 @@ class LatentConsistency(CriticPenalty):
         state: nn.Module | None = None,
         rng: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
-        """A scalar to add to the critic's loss."""
-        if not isinstance(state, _Partner):
+        """L_D."""
+        z = batch.fake_latents
+        if z is None:
             raise ValueError(
-                "LatentConsistency draws images of its own: let it know the generator with "
-                "state = penalty.init(generator) and hand it over as state=state"
+                "LatentConsistency moves the latents of generated images; give fake_latents with the batch"
             )
-        labels, logits = batch.fake_labels, []
-        pair = self._pair(state.generator, len(batch.fake), labels, rng)
-        with untouched(critic, batch.fake.device) as host:
-            for images in pair:
-                host.rewind()  # the same dropout for both
-                logits.append(critic(images) if labels is None else critic(images, labels))
-        return (logits[0] - logits[1]).square().mean()
+        with torch.no_grad():
+            pair = _known(state).pair(z, self._moved(z, rng), batch.fake_labels)
+        return self.critic * gap(critic, *pair, batch.fake_labels)
 
-    @torch.no_grad()
-    def _pair(self, generator: Generator, n: int, labels: Tensor | None, rng: torch.Generator | None) -> list[Tensor]:
-        """Images of n latents and of their neighbors."""
-        z = generator.latent.sample(n, rng=rng, device=generator.device)
-        z = z.to(next(generator.module.parameters(), z).dtype)
-        conditions = {generator.condition: labels} if generator.classes and labels is not None else {}
-        with untouched(generator.module, generator.device) as host:
-            pair = []
-            for latents in (z, z + self.noise * _normal(z, rng)):
-                host.rewind()
-                pair.append(generator(latents, **conditions))
-        return pair
+    def of_generator(
+        self,
+        critic: nn.Module,
+        fake: Float[Tensor, "batch c h w"],
+        latents: Float[Tensor, "batch dim"],
+        labels: Int[Tensor, "batch"] | None = None,
+        *,
+        state: nn.Module | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Float[Tensor, ""] | None:
+        """L_G."""
+        if not self.generator:
+            return None
+        images, others = _known(state).pair(latents, self._moved(latents, rng), labels)
+        return -self.generator * (images - others).square().mean()
+
+    def _moved(self, z: Tensor, rng: torch.Generator | None) -> Tensor:
+        rng = private() if rng is None else rng
+        return z + self.noise * torch.randn(z.shape, generator=rng, device=rng.device).to(z)
+
+
+def _known(state: nn.Module | None) -> _Partner:
+    if not isinstance(state, _Partner):
+        raise ValueError(
+            "LatentConsistency draws images of its own: let it know the generator with "
+            "state = penalty.init(generator) and hand it over as state=state"
+        )
+    return state

@@ -1,8 +1,9 @@
-"""Spectral norms of classes over training, and how much their groups of channels resemble one another, as pictures."""
+"""Spectral norms of classes over training, and how much their images differ, as a picture."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from itertools import cycle
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -11,23 +12,22 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from torch import Tensor
 
-from orthogen.core.groups import group_correlation
-from orthogen.core.shapes import Float
 from orthogen.reporting.figures import PALETTE, lines
 from orthogen.reporting.record import RunRecord
-from orthogen.reporting.svg import STYLE, element
+from orthogen.reporting.svg import INK, STYLE, element
 
-__all__ = ["correlation_figure", "explosion_figure", "explosion_pictures", "spectral_keys"]
+__all__ = ["explosion_figure", "explosion_pictures", "spectral_keys"]
 
 _ACROSS = 3  # panels side by side
 _KEY = re.compile(r"(?P<rule>.+)/(?P<target>gain|bias)/(?P<layer>[^/]+)/(?P<what>\d+|mean|max)")
-_OTHER = re.compile(r"(?P<rule>.+)/(?:(?P<what>images|away)/(?P<label>\d+)|breaking_away)")
+_OTHER = re.compile(r"(?P<rule>.+)/(?:(?P<what>images|away|diversity)/(?P<label>\d+)|breaking_away)")
 _FREQUENCY = LinearSegmentedColormap.from_list("frequency", ["#c2362b", PALETTE[1], "#b3a58f", "#7f95a8", PALETTE[0]])
-_LIKENESS = LinearSegmentedColormap.from_list("likeness", ["#1d4166", PALETTE[0], "#f4f7fa", PALETTE[1], "#7d2218"])
 _OVERALL = ("mean", "max")
-_RANGE = 0.06  # of the colors of a correlation, as in the authors' figures
+_MEAN: Any = {"color": INK, "linewidth": 1.1, "linestyle": (0, (4, 2)), "alpha": 0.75}
+*_COLORS, _GRAY = PALETTE
+_FEW = 10  # classes that can be told apart by a range of colors
+_COLUMNS = 5  # of the legend, at most
 
 Series = tuple[np.ndarray, np.ndarray]
 
@@ -40,6 +40,7 @@ class _Watched(NamedTuple):
     layers: Mapping[str, Mapping[str, Series]]  # by layer, then by class, "mean" or "max"
     images: Mapping[int, float]  # of each class, where they were known
     away: Mapping[int, float]  # when a class was said to break away, in images shown
+    diversity: Mapping[str, Series]  # of images, by class
 
 
 def spectral_keys(runs: Sequence[RunRecord]) -> set[str]:
@@ -68,9 +69,12 @@ def explosion_pictures(runs: Sequence[RunRecord]) -> list[tuple[str, Markup]]:
 def explosion_figure(run: RunRecord, target: str = "gain") -> Figure | None:
     """The norms that a `SpectralMonitor` logged: a panel per layer, a line per class, over images shown.
 
-    Colors go from rare (red) to frequent (blue) classes, by the logarithm of how many images they have, or by their
-    labels where that was not logged; a dot is where a class was said to break away. Where no class was logged, as of
-    many whose numbers of images nobody gave, there are the mean over classes and the largest norm.
+    Of up to ten classes colors go from rare (red) to frequent (blue), by the logarithm of how many images they have, or
+    by their labels where that was not logged. Of more classes those that broke away are in color, in their order, and
+    the others in gray. A dot is where a class was said to break away. The dashed line is the
+    mean over all classes, of which the rarest alone are logged where there are many; where none was, as of many whose
+    numbers of images nobody gave, there are the mean and the largest norm. A last panel shows how much images of a
+    class differ, where that was logged: a class that collapses falls there as its norms rise.
 
     Args:
         run: a run folder, read by `orthogen.reporting.record.read_run`.
@@ -85,54 +89,6 @@ def explosion_figure(run: RunRecord, target: str = "gain") -> Figure | None:
     return None
 
 
-def correlation_figure(
-    vectors: Mapping[str, Float[Tensor, "classes c"]],
-    classes: Sequence[int],
-    names: Sequence[str] = (),
-    limit: float = _RANGE,
-) -> Figure:
-    """How much the groups of channels resemble one another, see `orthogen.core.groups.group_correlation`.
-
-    A row of panels per class, a column per layer; the diagonal is left blank. Groups of a class that collapses resemble
-    one another: its panel has strong colors off the diagonal.
-
-    Args:
-        vectors: gain offsets or biases of all classes, by layer; ``{name: gain() for name, (gain, _) in
-            class_vectors(module).items()}`` gives them (`orthogen.layers.class_vectors`).
-        classes: those that are shown.
-        names: of all classes.
-        limit: the correlation that the strongest colors stand for.
-
-    Raises:
-        ValueError: there is no layer, or no class, or not that one.
-    """
-    count = min((len(each) for each in vectors.values()), default=0)
-    if not vectors or not classes or not all(0 <= label < count for label in classes):
-        raise ValueError(
-            f"correlation_figure was given {len(vectors)} layers and the classes {list(classes)}; give layers and some "
-            f"of the classes 0 to {max(0, count - 1)}"
-        )
-    with rc_context(STYLE):
-        figure = Figure(figsize=(1.0 + 1.25 * len(vectors), 0.45 + 1.2 * len(classes)), layout="constrained")
-        figure.patch.set_alpha(0)
-        panels = figure.subplots(len(classes), len(vectors), squeeze=False)
-        for column, (layer, rows) in enumerate(vectors.items()):
-            matrices = group_correlation(rows.detach().double().cpu()).numpy()
-            for row, label in enumerate(classes):
-                matrix = matrices[label].copy()
-                np.fill_diagonal(matrix, np.nan)
-                axes = panels[row, column]
-                axes.imshow(matrix, cmap=_LIKENESS, vmin=-limit, vmax=limit, interpolation="none")
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.spines[:].set_visible(False)
-                if row == 0:
-                    axes.set_title(_short(layer), fontsize=8.0, pad=4)
-                if column == 0:
-                    axes.set_ylabel(names[label] if names else f"class {label}", fontsize=8.5)
-        return figure
-
-
 def _watched(run: RunRecord) -> Iterator[_Watched]:
     """What each monitor logged of gains, and of biases."""
     found: dict[tuple[str, str], dict[str, dict[str, Series]]] = {}
@@ -141,22 +97,25 @@ def _watched(run: RunRecord) -> Iterator[_Watched]:
             layers = found.setdefault((match["rule"], match["target"]), {})
             layers.setdefault(match["layer"], {})[match["what"]] = series
     for (rule, target), layers in found.items():
-        others: dict[str, dict[int, Series]] = {"images": {}, "away": {}}
+        others: dict[str, dict[int, Series]] = {"images": {}, "away": {}, "diversity": {}}
         for key, series in run.log.items():
             match = _OTHER.fullmatch(key)
             if match and match["rule"] == rule and match["what"]:
                 others[match["what"]][int(match["label"])] = series
         images = {label: float(counts[0]) for label, (_, counts) in others["images"].items()}
         away = {label: float(when[0]) for label, (when, _) in others["away"].items()}
-        yield _Watched(rule, target, layers, images, away)
+        diversity = {str(label): series for label, series in sorted(others["diversity"].items())}
+        yield _Watched(rule, target, layers, images, away, diversity)
 
 
 def _explosion(watched: _Watched) -> Figure:
     labels = sorted({int(what) for series in watched.layers.values() for what in series if what.isdigit()})
-    colors = _colors(labels, watched.images)
-    down = -(-len(watched.layers) // _ACROSS)
+    colors = _colors(labels, watched.images, watched.away)
+    handles = _handles(labels, colors, watched)
+    panels, told = len(watched.layers) + bool(watched.diversity), -(-len(handles) // _COLUMNS)
+    down = -(-panels // _ACROSS)
     with rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 0.6 + 2.0 * down), layout="constrained")
+        figure = Figure(figsize=(9.6, 0.4 + 0.17 * told + 2.0 * down), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.09)  # type: ignore[union-attr, call-arg]
         figure.patch.set_alpha(0)
         values = np.concatenate([values for each in watched.layers.values() for _, values in each.values()])
@@ -165,14 +124,36 @@ def _explosion(watched: _Watched) -> Figure:
             axes = figure.add_subplot(down, _ACROSS, place + 1, facecolor="none")
             _panel(axes, series, labels, colors, watched.away)
             axes.set_ylim(0, 1.05 * top or 1.0)  # layers compare
-            axes.set_title(_short(layer, 34), loc="left", fontsize=9.5, pad=5)
-        handles = [Line2D([], [], color=colors[label], label=_told(label, watched.images)) for label in labels] or [
-            Line2D([], [], color=color, label=what) for what, color in zip(_OVERALL, PALETTE, strict=False)
-        ]
+            axes.set_title(_short(layer), loc="left", fontsize=9.5, pad=5)
+        if watched.diversity:
+            axes = figure.add_subplot(down, _ACROSS, (panels, _ACROSS * down), facecolor="none")
+            _panel(axes, watched.diversity, labels, colors, watched.away)
+            axes.set_ylim(bottom=0)
+            axes.set_title("difference of two images of a class", loc="left", fontsize=9.5, pad=5)
         figure.legend(
-            handles=handles, loc="outside upper left", ncols=min(5, len(handles)), handlelength=1.1, columnspacing=1.2
+            handles=handles,
+            loc="outside upper left",
+            ncols=-(-len(handles) // max(1, told)),
+            handlelength=1.1,
+            columnspacing=1.2,
         )
         return figure
+
+
+def _handles(labels: Sequence[int], colors: Mapping[int, str], watched: _Watched) -> list[Line2D]:
+    """What the legend shows: each class that has a color of its own, the others together, and the mean."""
+    if not labels:
+        return [Line2D([], [], color=color, label=what) for what, color in zip(_OVERALL, PALETTE, strict=False)]
+    gray = [label for label in labels if colors[label] == _GRAY]
+    handles = [
+        Line2D([], [], color=colors[label], label=_told(label, watched.images)) for label in colors if label not in gray
+    ]
+    if gray:
+        counts = sorted({watched.images[label] for label in gray if label in watched.images})
+        span = f", {' to '.join(f'{count:,.0f}' for count in counts[:: max(1, len(counts) - 1)])} images"
+        others = "others of the rarest" if len(gray) < len(labels) else "of the rarest classes"
+        handles.append(Line2D([], [], color=_GRAY, label=f"{len(gray)} {others}{span if counts else ''}"))
+    return [*handles, Line2D([], [], **_MEAN, label="mean of all classes")]
 
 
 def _panel(
@@ -182,9 +163,12 @@ def _panel(
     colors: Mapping[int, str],
     away: Mapping[int, float],
 ) -> None:
-    shown = {str(label): series[str(label)] for label in labels if str(label) in series}
+    first = sorted(labels, key=lambda label: label in away)  # those that broke away are drawn over the others
+    shown = {str(label): series[str(label)] for label in first if str(label) in series}
     if shown:
         lines(axes, shown, colors=[colors[int(label)] for label in shown], log=False)
+        if "mean" in series:
+            axes.plot(*series["mean"], **_MEAN)
     else:
         lines(axes, {what: series[what] for what in _OVERALL if what in series}, log=False)
     for label, when in away.items():
@@ -193,8 +177,13 @@ def _panel(
             axes.plot(when, np.interp(when, x, y), "o", color=colors[label], markersize=4.5, zorder=3)
 
 
-def _colors(labels: Sequence[int], images: Mapping[int, float]) -> dict[int, str]:
-    """From red for the rarest class to blue for the most frequent one."""
+def _colors(labels: Sequence[int], images: Mapping[int, float], away: Mapping[int, float]) -> dict[int, str]:
+    """Of few classes from blue for the most frequent to red for the rarest; of many, those that broke away."""
+    if len(labels) > _FEW:
+        broken = sorted((label for label in labels if label in away), key=away.__getitem__)
+        return dict(zip(broken, cycle(_COLORS), strict=False)) | {
+            label: _GRAY for label in labels if label not in broken
+        }
     values = [np.log(max(1.0, images[label])) if label in images else -label for label in labels]
     low, high = min(values, default=0.0), max(values, default=0.0)
     return {
@@ -207,5 +196,5 @@ def _told(label: int, images: Mapping[int, float]) -> str:
     return f"class {label}" + (f", {images[label]:,.0f} images" if label in images else "")
 
 
-def _short(layer: str, most: int = 16) -> str:
+def _short(layer: str, most: int = 34) -> str:
     return layer if len(layer) <= most else "…" + layer[1 - most :]

@@ -1,10 +1,13 @@
 """Spectral monitor: logs how large each class's gains and biases are, and says which class breaks away."""
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from orthogen.core.groups import grouped
@@ -12,6 +15,8 @@ from orthogen.core.kinds import BoundRule, ImageSet, StepRule
 from orthogen.core.linalg import spectral_norm
 from orthogen.core.shapes import Float
 from orthogen.layers.class_vectors import ClassVectors, VectorSource, class_vectors
+from orthogen.rules._breaking_away import BreakingAway
+from orthogen.rules._class_images import ClassImages
 from orthogen.rules._due import Due
 
 __all__ = ["SpectralMonitor"]
@@ -28,8 +33,6 @@ CITATION = """\
 Target = Literal["gain", "bias"]
 
 _LISTED = 20  # classes that are logged one by one
-_FACTOR, _SPREADS, _GROWTH = 2.0, 5.0, 1.1  # a class beyond these has broken away
-_NORMAL = 1.4826  # standard deviations in a median absolute deviation
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,20 @@ class SpectralMonitor(StepRule):
     with m the median over classes and s 1.48 times the median of |sigma_y - m|: the classes that broke away earlier
     move neither, as long as they are fewer than half; a layer whose m is 0 is not judged. Each is told once by a
     ``RuntimeWarning`` that names it, and logged once as ``away/CLASS``, the factor sigma_y / m; ``breaking_away``
-    counts them. A run that is resumed starts anew with this: classes that are away, and stay, are not told again.
+    counts them. What is remembered for it is in ``memory``, which a run keeps in its checkpoints.
+
+    Beside the norms stands how much images of a class differ, as ``diversity/CLASS``: the root mean square distance of
+    two images, per pixel and channel, of a few latents of the last batch. It is there for the classes that are logged,
+    where the generator is called with class labels; the warning compares it with the median of these.
+
+    Of several processes the first one warns and draws.
 
     Attributes:
         layers: names of conditional norms, with wildcards; all of them if empty.
         vectors: how norms that are not of this library are found, see `GroupSpectral`.
         targets: "gain", "bias" or both; the paper's figures show gains. Classes are judged by the first.
         every: steps from one measurement to the next (10,000 in the original).
+        images: of each class, whose distances are its diversity; 0 for none.
         counts: images of each class; `with_data` takes them from a data set.
         names: of the classes, for the warning.
 
@@ -66,7 +76,7 @@ class SpectralMonitor(StepRule):
     Reference:
         H. Rangwani, N. Jaswani, T. Karmali, V. Jampani, R. V. Babu, "Improving GANs for Long-Tailed Data through Group
         Spectral Regularization", ECCV 2022, whose figures show these norms over training. When a class counts as broken
-        away is ours.
+        away is ours; its diversity is that of `IntraClassDiversity` in pixels, of fewer images.
 
     Example:
         >>> from orthogen.layers.batch_norm import ConditionalBatchNorm2d
@@ -82,12 +92,15 @@ class SpectralMonitor(StepRule):
     vectors: VectorSource | None = None
     targets: tuple[Target, ...] = ("gain",)
     every: int = 1000
+    images: int = 16
     counts: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"SpectralMonitor(every={self.every}): give an interval of at least 1 step")
+        if self.images == 1 or self.images < 0:
+            raise ValueError(f"SpectralMonitor(images={self.images}): give 2 at least, which can differ, or 0 for none")
         if not self.targets or len(set(self.targets) & {"gain", "bias"}) != len(self.targets):
             raise ValueError(
                 f"SpectralMonitor(targets={self.targets}): 'gain', 'bias' or both are accepted, as a tuple"
@@ -112,25 +125,31 @@ class _Bound(BoundRule):
         for place, target in enumerate(("gain", "bias")):
             if target in monitor.targets and all(pair[place] is None for pair in found):
                 raise ValueError(f"SpectralMonitor: no layer has a {target}; leave it out of targets")
-        self.classes = next(rows.shape[0] for pair in found for rows in pair if rows is not None)
+        classes = next(rows.shape[0] for pair in found for rows in pair if rows is not None)
         for what, given in (("counts", monitor.counts), ("names", monitor.names)):
-            if given and len(given) != self.classes:
+            if given and len(given) != classes:
                 raise ValueError(
-                    f"SpectralMonitor: {len(given)} {what} were given for the {self.classes} classes of the generator"
+                    f"SpectralMonitor: {len(given)} {what} were given for the {classes} classes of the generator"
                 )
-        self.listed = _listed(self.classes, monitor.counts)
-        self.away: dict[int, str] = {}  # what was said of a class that broke away
-        self._least: Tensor | None = None  # how many times the median each class was, at least, by layer
+        self.listed = _listed(classes, monitor.counts)
+        judged = sum(pair[monitor.targets[0] == "bias"] is not None for pair in found)
+        self.memory = BreakingAway(judged, classes)
+        self._first = not (dist.is_available() and dist.is_initialized() and dist.get_rank())
+        self._images = ClassImages(module, monitor.images) if monitor.images and self._first else None
 
     def _found(self) -> ClassVectors:
         return class_vectors(self.module, self.monitor.vectors, self.monitor.layers, "SpectralMonitor")
 
-    @torch.no_grad()
     def before(self, optimizer: torch.optim.Optimizer) -> dict[str, float | Tensor]:
-        if not self._due(optimizer):
-            return {}
+        values = self._measured() if self._due(optimizer) else {}
+        if self._images is not None:
+            self._images.forget()
+        return values
+
+    @torch.no_grad()
+    def _measured(self) -> dict[str, float | Tensor]:
         values: dict[str, float | Tensor] = {}
-        if self._least is None and self.monitor.counts:
+        if not self.memory.begun and self.monitor.counts:
             values |= {f"images/{label}": float(self.monitor.counts[label]) for label in self.listed}
         judged: dict[str, Tensor] = {}
         for target in self.monitor.targets:
@@ -151,27 +170,30 @@ class _Bound(BoundRule):
         }
 
     def _judge(self, norms: dict[str, Tensor]) -> dict[str, float | Tensor]:
-        """Say which classes broke away since the last measurement; what there is to log of it."""
+        """Say which classes broke away since the last measurement; what there is to log of it, and of diversity."""
         sigma = torch.stack(list(norms.values()))
         if not sigma.isfinite().all():  # what is not finite is for the training loop to find
             return {}
-        m = sigma.quantile(0.5, dim=1, keepdim=True)
-        spread = _NORMAL * (sigma - m).abs().quantile(0.5, dim=1, keepdim=True)
-        times = torch.where(m > 0, sigma / m, torch.inf)  # where half of them are 0, none has anything to break from
-        self._least = times if self._least is None else torch.minimum(times, self._least)
-        out = (m > 0) & (sigma > _FACTOR * m) & (sigma > m + _SPREADS * spread) & (times > _GROWTH * self._least)
-        new = [label for label in out.any(0).nonzero().flatten().tolist() if label not in self.away]
-        values: dict[str, float | Tensor] = {}
-        for label in new:
-            layer = int(torch.where(out[:, label], times[:, label], 0.0).argmax())
-            values[f"away/{label}"] = factor = times[layer, label].item()
-            self.away[label] = (
-                f"{self._called(label)} breaks away: its {self.monitor.targets[0]} at {list(norms)[layer]} has "
-                f"{factor:.1f} times the spectral norm of the median class, and grows; such a class is often about to "
-                "collapse: look at its samples and its IntraClassDiversity, and see GroupSpectral"
-            )
-            warnings.warn(self.away[label], RuntimeWarning, stacklevel=2)
-        return values | {"breaking_away": float(len(self.away))}
+        new = self.memory(sigma)
+        spreads = self._spreads({*self.listed, *(each.label for each in new)})
+        values: dict[str, float | Tensor] = {f"diversity/{label}": spread for label, spread in spreads.items()}
+        for label, layer, factor in new:
+            values[f"away/{label}"] = factor
+            if self._first:
+                warnings.warn(
+                    f"{self._called(label)} breaks away: its {self.monitor.targets[0]} at {list(norms)[layer]} has "
+                    f"{factor:.1f} times the spectral norm of the median class, and grows{_beside(label, spreads)}; "
+                    "such a class is often about to collapse: look at its samples and its IntraClassDiversity, and see "
+                    "GroupSpectral",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        return values | {"breaking_away": float(self.memory.away.sum())}
+
+    def _spreads(self, labels: Collection[int]) -> dict[int, float]:
+        """How much images of each class differ, where that can be had."""
+        found = {label: self._images.spread(label) for label in sorted(labels)} if self._images else {}
+        return {label: spread for label, spread in found.items() if spread is not None}
 
     def _called(self, label: int) -> str:
         known = [self.monitor.names[label]] if self.monitor.names else []
@@ -188,3 +210,11 @@ def _listed(classes: int, counts: tuple[int, ...]) -> list[int]:
 
 def _summary(sigma: Float[Tensor, "classes"]) -> dict[str, Tensor]:
     return {"mean": sigma.mean(), "max": sigma.max()}
+
+
+def _beside(label: int, spreads: dict[int, float]) -> str:
+    """The diversity of a class beside that of the others, in words."""
+    if label not in spreads:
+        return ""
+    usual = median(spreads.values())
+    return f"; two of its images differ by {spreads[label]:.2g}, those of the median class by {usual:.2g}"
