@@ -117,6 +117,7 @@ class SpectralMonitor(StepRule):
 
 
 class _Bound(BoundRule):
+    memory: BreakingAway
     order = -10
 
     def __init__(self, monitor: SpectralMonitor, module: nn.Module) -> None:
