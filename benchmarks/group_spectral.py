@@ -9,7 +9,7 @@
   in the batch and fetches their mean: at least 100x with 1010 classes and batches of 256.
 - A full training step of ``group_spectral.cifar10_sngan``, five steps of the critic and one of the generator, with
   LeCam, DiffAugment and the regularizer, against the released loop on networks of torch's own layers (see
-  `released_long_tail.Loop`): at least 1.15x. Both begin with the same weights, and get the same images, labels, latents
+  `_released_long_tail.Loop`): at least 1.15x. Both begin with the same weights, and get the same images, labels, latents
   and draws of the augmentation; what the losses of the first step differ by is printed beside them, in parentheses.
 
 On a CPU most of a full step is convolutions, of which a loop makes no fewer: what is gained is their layout in memory,
@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 import orthogen as og
+from _released_long_tail import Loop, Plain, PlainMeans
 from orthogen.core.kinds import ImageSet
 from orthogen.core.long_tail import long_tail_counts
 from orthogen.core.per_class_mean import PerClassMean
@@ -41,7 +42,6 @@ from orthogen.recipes import build
 from orthogen.training.distributed import join
 from orthogen.training.feed import Batch
 from orthogen.training.step import Game
-from released_long_tail import Loop, Plain, PlainMeans
 
 
 class Counted(ImageSet):

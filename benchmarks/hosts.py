@@ -25,6 +25,7 @@ from orthogen.core.kinds import Data, ImageSet
 from orthogen.core.probing import ProbePenalty, rademacher
 from orthogen.training.distributed import Processes
 from orthogen.training.feed import Batch
+from orthogen.training.recipe import Adam
 from orthogen.training.step import Game, _generator_step
 
 BATCH, SIDE, STEP = 16, 32, 0.1
@@ -54,13 +55,13 @@ class NoiseData(Data):
 
 
 def game(width: int, penalty: ProbePenalty | None) -> Game:
-    """Networks to train, with a penalty if one is given. Its weight is small: what it does to images is not the point."""
+    """Networks to train, with a penalty if one is given; what becomes of images is not the point."""
     model = og.ProGan(resolution=SIDE, channel_max=width)
     terms = {}
     if penalty is not None:
         layers = model.penalized_layers if isinstance(penalty, og.HessianPenalty) else model.preactivation_layers
         terms["penalty"] = og.Term(penalty, 1e-9, layers=layers[:10])
-    adam = og.Adam(lr=1e-3, betas=(0.0, 0.99))
+    adam = Adam(lr=1e-3, betas=(0.0, 0.99))
     recipe = og.Recipe(
         "benchmark", model, NoiseData(), batch=BATCH, objective=og.Objective(og.Wasserstein(), terms),
         generator_optimizer=adam, critic_optimizer=adam,
@@ -115,7 +116,9 @@ def compare(width: int, rounds: int) -> None:
         added = name.endswith("as released")
         ratios = [(t + b * added) / b for t, b in zip(each, base, strict=True)]
         target = f"  (at most {TARGETS[name]})" if name in TARGETS and width == 512 else ""
-        print(f"  {name:28} {statistics.median(ratios):5.2f}   {min(ratios):.2f} to {max(ratios):.2f}{target}", flush=True)
+        print(
+            f"  {name:28} {statistics.median(ratios):5.2f}   {min(ratios):.2f} to {max(ratios):.2f}{target}", flush=True
+        )
 
 
 def main() -> None:

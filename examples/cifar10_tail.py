@@ -1,7 +1,7 @@
 """SNGAN on CIFAR-10 with a long tail, of a width for two CPU cores: the runs of the lab book, with and without gSR.
 
 Train with ``orthogen train examples/cifar10_tail.py:sngan --data PATH --run runs/tail``, without gSR by ``--no-gsr``,
-where PATH is what `orthogen.Cifar10` reads. `benchmarks/long_tail.py` trains all of them and draws table and pictures.
+where PATH is what `orthogen.Cifar10` reads. `experiments/long_tail.py` trains all of them and draws table and pictures.
 """
 
 from dataclasses import replace

@@ -62,9 +62,13 @@ def test_a_batch_that_cannot_be_shared_out(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 3)
-    said = "batch=8 cannot be shared out to 3 processes with accumulate=2; give a multiple of 6"
-    with pytest.raises(ValueError, match=said):
+    said = "a batch of {} cannot be shared out to 3 processes with accumulate=2; give a multiple of 6"
+    with pytest.raises(ValueError, match=said.format(8)):
         og.train(recipe(accumulate=2), tmp_path, quiet=True)
+    model = og.ProGan(og.Normal(3), channels=1, resolution=8, channel_base=64)
+    growing = recipe(model=model, accumulate=2, batch=6, growth=og.Growth(batches=(12, 8)))
+    with pytest.raises(ValueError, match=said.format(8)):
+        og.train(growing, tmp_path, quiet=True)
 
 
 def test_the_best_device_there_is() -> None:

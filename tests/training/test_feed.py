@@ -33,7 +33,7 @@ def test_every_epoch_shows_every_image_once(count: int, batch: int, seed: int) -
         order = torch.cat([feed.index(step * batch) for step in range(steps)])
         for epoch in range(3):
             assert sorted(order[epoch * count : (epoch + 1) * count].tolist()) == list(range(count))
-        assert torch.equal(feed.index((steps - 1) * batch), order[-batch:])  # a function of the images shown, however one got there
+        assert torch.equal(feed.index((steps - 1) * batch), order[-batch:])  # however one got there
 
 
 def test_orders_differ_between_epochs_and_seeds() -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 import orthogen as og
 from orthogen.core.kinds import CriticBatch, CriticPenalty, LatentPenalty
 from orthogen.layers.box import coarsen
+from orthogen.layers.equalized import EqualizedConv2d
+from orthogen.training.checkpoint import begin_with
 from orthogen.training.distributed import Processes
 from orthogen.training.feed import Feed
 from orthogen.training.recipe import Adam
@@ -165,6 +167,17 @@ def test_layers_wait_and_enter_as_far_as_they_are_there() -> None:
     assert float(logged[3]["penalty/named/b8.conv0"]) == 1.0
 
 
+def test_the_image_of_a_resolution_is_seen_while_it_is_there() -> None:
+    watched = Watched()
+    terms = {"watched": og.Term(watched, layers=("b4.torgb", "b8.torgb"))}
+    state, feed = start(small(objective=og.Objective(og.Wasserstein(), terms)))
+    with feed:
+        total = [float(state.take_step(feed(state.images))["penalty/watched"]) for _ in range(7)]
+    assert total == [1.0] * 7  # what the one gives up, the other takes
+    both = ("b4.torgb", "b8.torgb")
+    assert watched.seen == [("b4.torgb",)] * 3 + [both] * 2 + [("b8.torgb",)] * 2
+
+
 def test_a_layer_that_never_will_be_there_is_an_error() -> None:
     term = og.Term(og.OroJaR(), layers=("b16.conv0",))
     with pytest.raises(ValueError, match=r"no layer is called 'b16.conv0'; nearest: b"):
@@ -194,6 +207,8 @@ def test_recipes_that_cannot_grow() -> None:
         small(growth=og.Growth(start=16))
     with pytest.raises(ValueError, match=r"growth.batches has 9, accumulate=2"):
         small(growth=og.Growth(batches=(16, 9)), accumulate=2)
+    with pytest.raises(ValueError, match=r"batch=8, accumulate=0: the batch must be"):
+        small(growth=og.Growth(batches=(16, 8)), accumulate=0)
     with pytest.raises(ValueError, match=r"lod is 1; this network has 0 \(4 pixels\)"):
         og.ProGan(resolution=4).grow(og.ProGan(resolution=4).build()["generator"], 1.0)
 
@@ -255,6 +270,15 @@ def test_the_head_of_info_gan_learns_to_read_the_latent(tmp_path: Path) -> None:
         start(replace(made, objective=og.Objective(og.Wasserstein(), {"x": og.Term(og.InfoGanHead(codes=4))})))
 
 
+def test_the_head_reads_what_the_last_layer_of_any_kind_is_given() -> None:
+    critic = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 1), EqualizedConv2d(4, 1, 1))
+    G = small().model.adapt(small().model.build()["generator"])
+    head = og.InfoGanHead(width=8).init(G, critic=critic)
+    assert head[0].weight.shape[1] == 4
+    with pytest.raises(ValueError, match=r"make it with state = penalty.init\(generator, critic=critic\)"):
+        og.InfoGanHead().of_generator(critic, torch.zeros(2, 1, 8, 8), torch.zeros(2, 3))
+
+
 def test_drift_is_of_real_logits() -> None:
     logits = torch.tensor([[1.0], [2.0], [-1.0]])
     images = torch.zeros(3, 1, 4, 4)
@@ -293,10 +317,27 @@ def test_a_run_begins_with_another_runs_weights(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("its", "own", "lod"), [(None, og.Growth(), 1.0), (og.Growth(), None, 0.0)])
+def test_a_run_begins_at_its_own_level_whatever_that_of_the_other_was(
+    its: og.Growth | None, own: og.Growth | None, lod: float, tmp_path: Path
+) -> None:
+    first = og.train(small(growth=its, images=16), tmp_path / "first", quiet=True)
+    assert first.network("critic", model=small().model).lod.item() == 1 - lod
+    state, _ = start(small(growth=own))
+    begin_with(state, str(first.folder))
+    assert state.lod == lod
+    assert {net.lod.item() for net in (*state.networks.values(), state.average.module)} == {lod}
+    assert {net.level for net in (*state.networks.values(), state.average.module)} == {1 - int(lod)}
+
+
 def test_runs_that_nothing_can_begin_with(tmp_path: Path) -> None:
     og.train(small(), tmp_path / "first", quiet=True)
     other = small(initial=str(tmp_path / "first"), model=replace(small().model, channel_max=4), growth=None)
-    with pytest.raises(ValueError, match=r"initial: the generator of .*first is another network \(.*; give the same"):
+    with pytest.raises(
+        ValueError, match=r"initial: the generator of .*first is another network \(.{9,200} \.\.\.\); give"
+    ):
         og.train(other, tmp_path / "other", quiet=True)
-    with pytest.raises((ValueError, FileNotFoundError), match="nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"initial: .*nowhere does not exist; give the folder of a run"):
         og.train(small(initial=str(tmp_path / "nowhere")), tmp_path / "none", quiet=True)
+    with pytest.raises(ValueError, match=r"initial: .* is no run folder"):
+        og.train(small(initial=str(tmp_path)), tmp_path / "none", quiet=True)

@@ -45,7 +45,7 @@ def test_a_step_is_what_a_hand_written_loop_does() -> None:
     average = {name: x.clone() for name, x in G.state_dict().items()}
     softplus = nn.functional.softplus
     with feed:
-        for step in range(4):
+        for _ in range(4):
             batch = feed(state.images)
             x = batch.images
             d_opt.zero_grad()

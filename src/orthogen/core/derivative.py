@@ -3,7 +3,7 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,10 @@ class Derivative(ABC):
 
     searchable: bool  # whether it is cheap without gradients, so that a maximum may be searched first
 
+    def needs_base(self, order: Order, *, up_to_constant: bool = False) -> bool:
+        """Whether `along` looks at f(z), which saves a pass if it is known (`LatentMap.at`)."""
+        return False
+
     @abstractmethod
     def along(
         self,
@@ -48,6 +52,23 @@ class Derivative(ABC):
             up_to_constant: the caller compares derivatives along different vectors at one point, so that a term common
                 to all of them may be left out.
         """
+
+    def by_layer(
+        self,
+        f: LatentMap,
+        z: Float[Tensor, "batch dim"],
+        vectors: Float[Tensor, "k batch dim"],
+        order: Order,
+        reduce: Callable[[Sequence[Tensor]], Tensor],
+        *,
+        up_to_constant: bool = False,
+    ) -> list[Tensor]:
+        """What ``reduce`` makes of each layer's k derivatives: ``(batch, ...)`` of k tensors ``(batch, ...)``.
+
+        Where this is cheap, a few samples at a time and without keeping what was reduced. The map must be separable.
+        """
+        derivatives = self.along(f, z, vectors, order, up_to_constant=up_to_constant)
+        return [reduce(layer) for layer in zip(*derivatives, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -96,6 +117,10 @@ class FiniteDifference(Derivative):
         if self.max_batch is not None and self.max_batch < 1:
             raise ValueError(f"FiniteDifference(max_batch={self.max_batch}): give at least 1 row, or None")
 
+    def needs_base(self, order: Order, *, up_to_constant: bool = False) -> bool:
+        """See `Derivative.needs_base`."""
+        return not up_to_constant if order == 2 else not self.central
+
     def along(
         self,
         f: LatentMap,
@@ -106,29 +131,57 @@ class FiniteDifference(Derivative):
         up_to_constant: bool = False,
     ) -> list[tuple[Tensor, ...]]:
         """See `Derivative.along`."""
+        needs_base = self.needs_base(order, up_to_constant=up_to_constant)
+        base = f.known(z) if needs_base else None
+        passes = f.passes(self._points(z, vectors, order, base=needs_base and base is None), self.max_batch)
+        if needs_base and base is None:
+            *passes, base = passes
+        layers = [
+            self._combined(values, None if base is None else base[i], len(vectors), order)
+            for i, values in enumerate(zip(*passes, strict=True))
+        ]
+        return list(zip(*layers, strict=True))
+
+    def by_layer(
+        self,
+        f: LatentMap,
+        z: Float[Tensor, "batch dim"],
+        vectors: Float[Tensor, "k batch dim"],
+        order: Order,
+        reduce: Callable[[Sequence[Tensor]], Tensor],
+        *,
+        up_to_constant: bool = False,
+    ) -> list[Tensor]:
+        """See `Derivative.by_layer`."""
+        k, needs_base = len(vectors), self.needs_base(order, up_to_constant=up_to_constant)
+        known = needs_base and f.knows(z)
+
+        def combine(values: Tensor, base: Tensor | None) -> Tensor:
+            moved = list(values)
+            if needs_base and base is None:
+                base = moved.pop()
+            return reduce(self._combined(moved, base, k, order))
+
+        points = self._points(z, vectors, order, base=needs_base and not known)
+        return f.reduced(points, combine, self.max_batch, known=known)
+
+    def _points(self, z: Tensor, vectors: Tensor, order: Order, *, base: bool) -> Tensor:
         moves = self.step * vectors
         two_sided = order == 2 or self.central
-        needs_base = not up_to_constant if order == 2 else not self.central
-        base = f.known(z) if needs_base else None
-        points = [z + moves] + ([z - moves] if two_sided else []) + ([z[None]] if needs_base and base is None else [])
-        passes = f.passes(torch.cat(points), self.max_batch)
-        k = len(vectors)
-        if needs_base and base is None:
-            base = passes[-1]
+        return torch.cat([z + moves] + ([z - moves] if two_sided else []) + ([z[None]] if base else []))
+
+    def _combined(self, moved: Sequence[Tensor], base: Tensor | None, k: int, order: Order) -> list[Tensor]:
+        """One layer's k derivatives of what it gave at the points without the last, and of the base."""
         derivatives = []
-        for j in range(k):
-            ahead, behind = passes[j], passes[k + j] if two_sided else base
+        for j, ahead in enumerate(moved[:k]):
+            behind = moved[k + j] if len(moved) > k else base
             assert behind is not None
-            pairs = zip(ahead, behind, strict=True)
             # scaled in place: these are fresh tensors that no backward rule has saved, and memory is what limits here
             if order == 1:
-                scale = 1 / (2 * self.step if self.central else self.step)
-                derivatives.append(tuple((a - b).mul_(scale) for a, b in pairs))
+                derivatives.append((ahead - behind).mul_(1 / (2 * self.step if self.central else self.step)))
             else:
-                both = tuple((a + b).mul_(1 / self.step**2) for a, b in pairs)
-                if base is not None:
-                    both = tuple(x.sub_(o, alpha=2 / self.step**2) for x, o in zip(both, base, strict=True))
-                derivatives.append(both)
+                both = (ahead + behind).mul_(1 / self.step**2)
+                derivatives.append(both if base is None else both.sub_(base, alpha=2 / self.step**2))
         return derivatives
 
 

@@ -4,22 +4,25 @@
 coordinates. The same penalty is then the loss of a simple GAN, of a ProGAN, and the search for directions in a BigGAN.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from orthogen.core.generator import Generator
-from orthogen.core.passes import Behavior, Host
+from orthogen.core.passes import Behavior, Host, Keep
 from orthogen.core.shapes import Float, Int
-from orthogen.core.untouched import Untouched
+from orthogen.core.untouched import Untouched, reduced_precision
 
 __all__ = ["LatentMap", "along", "given", "probe"]
 
-_CPU_ROWS = 32  # passes are merged up to so many rows on a CPU: larger batches fall out of its caches
+_CPU_SAMPLES = 4  # points of so many samples go through one pass of a search
+_CPU_ROWS = 16  # passes are merged up to so many rows on a CPU: larger batches fall out of its caches
 
 
 def _rows(tensor: Tensor, index: Tensor) -> Tensor:
@@ -42,6 +45,15 @@ class _Known:
     z: Tensor
     activations: tuple[Tensor, ...]
     structure: tuple[Any, ...]  # of the module when they were made
+    index: Tensor | None = None  # the rows meant; all if None
+
+    def take(self, index: Tensor) -> "_Known":
+        """Some rows, which are copied once they are asked for."""
+        return replace(self, z=_rows(self.z, index), index=index if self.index is None else _rows(self.index, index))
+
+    def layer(self, i: int) -> Tensor:
+        """The activations of layer i."""
+        return self.activations[i] if self.index is None else _rows(self.activations[i], self.index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +105,11 @@ class LatentMap:
             >>> bool(torch.allclose(f.take(torch.tensor([2]))(z[2:])[0], f(z)[0][2:]))
             True
         """
-        known = None
-        if self._known is not None:
-            activations = tuple(_rows(x, index) for x in self._known.activations)
-            known = _Known(_rows(self._known.z, index), activations, self._known.structure)
         return replace(
             self,
             _conditions={name: _rows(value, index) for name, value in self._conditions.items()},
             _bases=tuple((_rows(z, index), basis) for z, basis in self._bases),
-            _known=known,
+            _known=None if self._known is None else self._known.take(index),
         )
 
     def only(self, layers: Sequence[str]) -> "LatentMap":
@@ -118,31 +126,42 @@ class LatentMap:
         Args:
             z: the latents.
             activations: f(z) where it is known already, in the order of ``layers``; computed here if None. They are
-                used only if they are float32 or wider, were not made under autocast, and a pass is repeatable (no
-                dropout, noise or power iteration in the module's mode); otherwise a penalty recomputes them.
+                used only if they are float32 or wider, products are not less precise now (by autocast, or by torch's
+                switches such as TF32), and a pass is repeatable (no dropout, noise or power iteration in the module's
+                mode); otherwise a penalty recomputes them.
         """
         if activations is None:
             activations = self(z)
         elif len(activations) != len(self.layers):
             raise ValueError(f"{len(activations)} activations were given for {len(self.layers)} layers {self.layers}")
-        elif torch.is_autocast_enabled(z.device.type):
+        elif reduced_precision(z.device):
             return self
         wide = all(x.dtype in (torch.float32, torch.float64) for x in activations)
         if not (wide and self._behavior(z).repeatable):
             return self
         # a copy of the latents, as the caller may change them in place
-        return replace(self, _known=_Known(z.detach().clone(), tuple(activations), self._host.structure()))
+        known = _Known(z.detach().clone(), tuple(activations), self._host.structure())
+        return replace(self, _known=known)
 
-    def forget(self) -> "LatentMap":
-        """The map without the activations remembered by `at`."""
-        return replace(self, _known=None)
+    def light(self) -> "LatentMap":
+        """The map without the activations remembered by `at`, unless they are leaves at which gradients collect: a
+        penalty on few of the samples would go back through the graph of all.
+        """
+        light = self._known is None or all(x.is_leaf and x.requires_grad for x in self._known.activations)
+        return self if light else replace(self, _known=None)
 
-    def known(self, z: Float[Tensor, "batch dim"]) -> tuple[Tensor, ...] | None:
-        """The activations remembered by `at`, if they belong to these latents and still hold in the module's mode."""
+    def knows(self, z: Float[Tensor, "batch dim"]) -> bool:
+        """Whether there are activations remembered by `at`, of these latents, that still hold in the module's mode."""
         known = self._known
         if known is None or known.z.shape != z.shape or known.structure != self._host.structure():
+            return False
+        return torch.equal(known.z, z)
+
+    def known(self, z: Float[Tensor, "batch dim"]) -> tuple[Tensor, ...] | None:
+        """These activations; None where there are none."""
+        if self._known is None or not self.knows(z):
             return None
-        return known.activations if torch.equal(known.z, z) else None
+        return tuple(self._known.layer(i) for i in range(len(self.layers)))
 
     def __call__(self, z: Float[Tensor, "batch dim"]) -> tuple[Tensor, ...]:
         """Activations at ``z``, in float32 or wider.
@@ -153,6 +172,18 @@ class LatentMap:
             TypeError: a layer's activations are narrower than float32.
         """
         return self.passes(z.unsqueeze(0))[0]
+
+    def once(self, z: Float[Tensor, "batch dim"]) -> tuple[Tensor, ...]:
+        """Activations of a pass as the generator makes it by itself: buffers move on, and what it draws is drawn."""
+        behavior = self._behavior(z)
+        point, conditions = self._point(z)
+        return self._host.run(point, conditions, behavior, self.layers)
+
+    def stages(self, z: Float[Tensor, "batch dim"]) -> list[tuple[str, ...]]:
+        """The map's layers in the order in which a pass is done with them, those of one resolution together."""
+        behavior = self._behavior(z)
+        deeper = sorted(self.layers, key=lambda name: behavior.ends.get(name, math.inf))
+        return [tuple(names) for _, names in groupby(deeper, key=lambda name: behavior.extents[name])]
 
     def passes(self, points: Float[Tensor, "m batch dim"], max_batch: int | None = None) -> list[tuple[Tensor, ...]]:
         """The activations at ``m`` batches of latents.
@@ -174,6 +205,42 @@ class LatentMap:
             merged = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*chunks, strict=True)]
             return list(zip(*(x.unflatten(0, (m, batch)).unbind(0) for x in merged), strict=True))
 
+    def reduced(
+        self,
+        points: Float[Tensor, "m batch dim"],
+        reduce: Callable[[Tensor, Tensor | None], Tensor],
+        max_batch: int | None = None,
+        *,
+        known: bool = False,
+    ) -> list[Tensor]:
+        """What is made of the activations at ``m`` batches of latents, layer by layer, while a pass comes to them.
+
+        They are not kept, so that without gradients one layer at a time is in memory. A pass takes all points of a few
+        samples; these must not see each other.
+
+        Args:
+            points: the latents.
+            reduce: makes one tensor ``(n, ...)`` of a layer's activations ``(m, n, ...)`` and of the known ones.
+            max_batch: most rows of a pass, but at least ``m``; None means a few on a CPU, and all elsewhere.
+            known: whether ``reduce`` gets the activations remembered by `at`, else None.
+        """
+        m, batch, _ = points.shape
+        cpu = points.device.type == "cpu"
+        few = max(1, min(_CPU_SAMPLES if cpu else batch, (max_batch or (_CPU_ROWS if cpu else m * batch)) // m))
+        found = []
+        with self._host.session():
+            for start in range(0, batch, few):
+                rows = slice(start, start + few)
+
+                def see(name: str, x: Tensor, rows: slice = rows) -> Tensor:
+                    base = self._known.layer(self.layers.index(name))[rows] if known and self._known else None
+                    return reduce(x.unflatten(0, (m, -1)), base)
+
+                z = points[:, rows].flatten(0, 1)
+                part = self.take(torch.arange(batch, device=z.device)[rows])
+                found.append(part._run(z, part._behavior(z), see))
+        return [torch.cat(parts) for parts in zip(*found, strict=True)]
+
     def _point(self, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's own latent and conditions for the map's latent."""
         if z.ndim != 2 or z.shape[1] != self.dim:
@@ -192,11 +259,11 @@ class LatentMap:
         point, conditions = self._point(z)
         return self._host.behavior(point, conditions)
 
-    def _run(self, z: Tensor, behavior: Behavior) -> tuple[Tensor, ...]:
+    def _run(self, z: Tensor, behavior: Behavior, reduce: Keep | None = None) -> tuple[Tensor, ...]:
         point, conditions = self._point(z)
         with self._host.session() as session:
             session.rewind()
-            activations = self._host.run(point, conditions, behavior, self.layers)
+            activations = self._host.run(point, conditions, behavior, self.layers, reduce)
         for name, x in zip(self.layers, activations, strict=True):
             if x.dtype not in (torch.float32, torch.float64):
                 raise TypeError(f"{name!r} is {x.dtype}; derivatives need float32 or wider, call module.float() first")

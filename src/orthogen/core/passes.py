@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 from types import FunctionType
@@ -20,6 +20,7 @@ from orthogen.core.untouched import Untouched, untouched
 __all__ = ["OUTPUT", "Behavior", "Host", "Watch"]
 
 OUTPUT = "output"  # the name of the image among the layers
+Keep = Callable[[str, Tensor], Tensor]
 
 
 class _Enough(BaseException):
@@ -36,12 +37,14 @@ class Behavior:
 
     Attributes:
         ends: for each hooked layer, how many calls of hooked layers one pass has made when its last one is done.
+        extents: of each layer's output, the image among them: its shape without samples and channels.
         overwritten: layers whose output a later in-place operation changes.
         separable: samples do not see each other, so passes may be merged and split.
         repeatable: a pass depends on latents and conditions only; no dropout, noise or power iteration.
     """
 
     ends: Mapping[str, int]
+    extents: Mapping[str, tuple[int, ...]]
     overwritten: frozenset[str]
     separable: bool
     repeatable: bool
@@ -93,16 +96,18 @@ class _Hook:
 
 @dataclass
 class _Sight:
-    """Keeps the last output of each layer, and ends the pass with call number ``end`` (0: it goes on)."""
+    """Keeps what ``keep`` makes of the last output of each layer, and ends the pass with call number ``end`` (0: it
+    goes on).
+    """
 
-    seen: dict[str, Tensor]
-    overwritten: frozenset[str]
+    keep: Keep
     end: int
+    seen: dict[str, Tensor] = field(default_factory=dict)
     calls: int = 0
 
     def __call__(self, name: str, output: Tensor) -> None:
         self.calls += 1
-        self.seen[name] = output.clone() if name in self.overwritten else output
+        self.seen[name] = self.keep(name, output)
         if self.calls == self.end:
             raise _Enough
 
@@ -161,33 +166,50 @@ class Host:
                 handle.remove()
 
     def run(
-        self, z: Tensor, conditions: Mapping[str, Tensor], behavior: Behavior, layers: tuple[str, ...]
+        self,
+        z: Tensor,
+        conditions: Mapping[str, Tensor],
+        behavior: Behavior,
+        layers: tuple[str, ...],
+        reduce: Keep | None = None,
     ) -> tuple[Tensor, ...]:
-        """The activations of one pass over exactly these rows, which goes no deeper than these layers."""
-        seen: dict[str, Tensor] = {}
+        """The activations of one pass over exactly these rows, which goes no deeper than these layers.
+
+        With ``reduce``, what it makes of them as the pass comes to them; they are not kept.
+        """
+
+        def keep(name: str, x: Tensor) -> Tensor:
+            if name not in layers:
+                return x[:0]
+            _check_rows(name, x, len(z))
+            if reduce is not None:
+                return reduce(name, x)
+            return x.clone() if name in behavior.overwritten else x
+
         wants_image = any(name not in self.hooked for name in layers)
         end = max((behavior.ends.get(name, 0) for name in layers), default=0)
-        see = _Sight(seen, behavior.overwritten, 0 if wants_image else end)
+        see = _Sight(keep, 0 if wants_image else end)
         image = self._forward(z, conditions, see)
         if wants_image and image is not None:
-            seen[OUTPUT] = image
+            see.seen[OUTPUT] = keep(OUTPUT, image)
         for name in layers:
-            if name not in seen:
+            if name not in see.seen:
                 raise ValueError(f"layer {name!r} is not reached by the generator's forward pass")
-            _check_rows(name, seen[name], len(z))
-        return tuple(seen[name] for name in layers)
+        return tuple(see.seen[name] for name in layers)
 
     def behavior(self, z: Tensor, conditions: Mapping[str, Tensor]) -> Behavior:
         """What the module does in its present mode, tried once per mode on the first latents met."""
         kind = (tuple(conditions), z.dtype)
         if kind not in self._tried:
             module = self.generator.module
-            key = (kind, self.structure(), self.layers, z.device)
+            key = (kind, self.layers, z.device, self.structure())
             known = _BEHAVIORS.setdefault(module, WeakKeyDictionary()).setdefault(_anchor(self.generator.call), {})
             if key not in known:
                 if len(known) >= MODES:  # a module that counts its passes has a new mode at each
                     known.clear()
-                known[key] = self._try(z, conditions)
+                found = self._try(z, conditions)
+                key = (*key[:-1], self.structure())  # a pass may be what tells the module its mode
+                known[key] = found
             if self._session is None:
                 return known[key]
             self._tried[kind] = known[key]  # the mode does not change within a session
@@ -213,10 +235,12 @@ class Host:
             session.rewind()
             # the whole pass, to the end: which calls are there, and what is overwritten after it was seen?
             with Watch() as watch:
-                self._forward(z, conditions, lambda name, x: outputs.append((name, x, x._version)))
+                image = self._forward(z, conditions, lambda name, x: outputs.append((name, x, x._version)))
             overwritten = frozenset(name for name, x, version in outputs if x._version != version)
             ends = {name: count for count, (name, _, _) in enumerate(outputs, start=1)}
-            found = Behavior(ends, overwritten, separable=False, repeatable=False)
+            assert image is not None  # nothing stopped it
+            extents = {name: tuple(x.shape[2:]) for name, x, _ in outputs} | {OUTPUT: tuple(image.shape[2:])}
+            found = Behavior(ends, extents, overwritten, separable=False, repeatable=False)
 
             # not by comparing images: at initialization noise may have strength 0, and batch norm gain 0
             if session.drew or "batch_norm" in watch.norms:

@@ -5,7 +5,7 @@ A = H_i, the Hessian of an output, this is the Hessian Penalty; with A = J^T J i
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -20,8 +20,6 @@ from orthogen.core.rng import private
 from orthogen.core.shapes import Float
 
 __all__ = ["ProbePenalty", "rademacher"]
-
-_SEARCH_ROWS = 32  # rows of a forward pass while a CPU searches for the maximum
 
 
 def rademacher(
@@ -82,6 +80,11 @@ class ProbePenalty(LatentPenalty):
     def statistic(self, derivative: Tensor) -> Tensor:
         """What of one probe's derivative ``(batch, ...)`` the variance is taken of: ``(batch, ...)``."""
 
+    @property
+    def shares_base(self) -> bool:
+        """Whether activations at z that are known (`LatentMap.at`) save it a pass."""
+        return self.derivative.needs_base(self.order, up_to_constant=self.order == 2)
+
     def layer_weight(self, layer: str) -> float:
         """The layer's weight in the sum."""
         return self.layer_weights.get(layer, 1.0)
@@ -123,9 +126,11 @@ class ProbePenalty(LatentPenalty):
                 parts = self._largest(f, z.detach(), probes)
             terms: dict[str, Tensor] = {}
             for layers, index in parts:
-                # a winner's base activations are made anew: backward through known ones would take the whole batch
-                part = f if index is everything else f.forget().only(layers).take(index)
-                variances = self._variances(part, z[index], probes[:, index])
+                part = f if index is everything else f.light().only(layers).take(index)
+                derivatives = self.derivative.along(
+                    part, z[index], probes[:, index], self.order, up_to_constant=self.order == 2
+                )
+                variances = [self._variance(layer) for layer in zip(*derivatives, strict=True)]
                 terms.update((name, reduce(x)) for name, x in zip(layers, variances, strict=True))
         return {name: terms[name] for name in f.layers}
 
@@ -137,29 +142,32 @@ class ProbePenalty(LatentPenalty):
             raise ValueError(f"probes have shape {tuple(probes.shape)}; {expected} is needed for these latents")
         return probes.to(z)
 
-    def _variances(self, f: LatentMap, z: Tensor, probes: Tensor) -> list[Tensor]:
-        """Per layer the variance over probes, ``(batch, ...)``."""
-        derivatives = self.derivative.along(f, z, probes, self.order, up_to_constant=self.order == 2)
-        unbiased = self.variance == "unbiased"
-        variances = []
-        for layer in zip(*derivatives, strict=True):
-            values = [self.statistic(x) for x in layer]
-            scale = layer[0][0].numel() ** -self.degree if self.normalize == "numel" else 1.0
-            variances.append(variance_over(values, unbiased) * scale)
-        return variances
+    def _variance(self, derivatives: Sequence[Tensor]) -> Tensor:
+        """Of one layer, over the probes: ``(batch, ...)``."""
+        variance = variance_over([self.statistic(x) for x in derivatives], self.variance == "unbiased")
+        return variance * derivatives[0][0].numel() ** -self.degree if self.normalize == "numel" else variance
 
     @torch.no_grad()
     def _largest(self, f: LatentMap, z: Tensor, probes: Tensor) -> list[tuple[tuple[str, ...], Tensor]]:
-        """The samples that hold a layer's maximum, found a few at a time, with the layers they are needed for."""
-        few = max(1, _SEARCH_ROWS // (2 * len(probes))) if z.device.type == "cpu" else len(z)
-        found = []
-        for index in torch.arange(len(z), device=z.device).split(few):
-            variances = self._variances(f.take(index), z[index], probes[:, index])
-            found.append(torch.stack([x.reshape(len(x), -1).amax(1) for x in variances]))
-        winners = torch.cat(found, dim=1).argmax(dim=1)
+        """The samples that hold a layer's maximum, with their layers, by the passes in which they are repeated.
+
+        On a CPU there is a pass for each resolution, for the samples that hold a maximum there, which ends with that
+        resolution's last layer. Maxima that they hold further up are served along.
+        """
+
+        def largest(derivatives: Sequence[Tensor]) -> Tensor:
+            return self._variance(derivatives).reshape(len(derivatives[0]), -1).amax(1)
+
+        found = self.derivative.by_layer(f, z, probes, self.order, largest, up_to_constant=self.order == 2)
+        winners = torch.stack(found).argmax(dim=1)
         if z.device.type != "cpu":  # one pass for all: there, launching costs more than computing
             return [(f.layers, winners.unique())]
-        layers: dict[int, list[str]] = {}
-        for name, sample in zip(f.layers, winners.tolist(), strict=True):
-            layers.setdefault(sample, []).append(name)
-        return [(tuple(names), torch.tensor([sample])) for sample, names in layers.items()]
+        held = dict(zip(f.layers, winners.tolist(), strict=True))
+        parts = []
+        for stage in reversed(f.stages(z)):
+            samples = sorted({held[name] for name in stage if name in held})
+            if samples:
+                served = tuple(name for name in held if held[name] in samples)
+                parts.append((served, torch.tensor(samples)))
+                held = {name: sample for name, sample in held.items() if name not in served}
+        return parts

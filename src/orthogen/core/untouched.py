@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-__all__ = ["Untouched", "evaluating", "seeded", "untouched"]
+__all__ = ["Untouched", "evaluating", "full_precision", "reduced_precision", "seeded", "untouched"]
 
 
 def _power_iterating(module: nn.Module) -> list[nn.Module]:
@@ -26,12 +26,25 @@ def _power_iterating(module: nn.Module) -> list[nn.Module]:
     return found
 
 
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """No autocast and no reduced-precision products: a difference divided by 0.01 cannot afford them."""
+def _switches(device: torch.device) -> list[Any]:
+    """What makes products on the CPU or this device less precise than float32, now."""
     backends: Any = torch.backends  # its stubs lack these switches
-    every = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
-    switches = [switch for switch in every if switch.fp32_precision not in ("none", "ieee")]
+    every = [backends.mkldnn.matmul, backends.mkldnn.conv]
+    if device.type == "cuda":
+        every += [backends.cuda.matmul, backends.cudnn.conv]
+    return [switch for switch in every if switch.fp32_precision not in ("none", "ieee")]
+
+
+def reduced_precision(device: torch.device) -> bool:
+    """Whether products of float32 tensors are less precise than float32, by autocast or by torch's switches."""
+    return torch.is_autocast_enabled(device.type) or bool(_switches(device))
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """No autocast and no reduced-precision products: a difference divided by 0.01 cannot afford them."""
+    backends: Any = torch.backends
+    switches = _switches(device)
     # a value that comes from the global switch must come from there again: "none" inherits
     general = backends.fp32_precision
     before = ["none" if switch.fp32_precision == general else switch.fp32_precision for switch in switches]
@@ -119,7 +132,7 @@ def untouched(module: nn.Module, device: torch.device) -> Iterator[Untouched]:
     try:
         for part in host.power_iterating:
             part.training = False
-        with _full_precision(device):
+        with full_precision(device):
             yield host
     finally:
         for part in host.power_iterating:

@@ -138,6 +138,8 @@ class ProGan(Model):
     def layer_share(self, layer: str, lod: float) -> float:
         """How far a layer takes part: rising from 0 to 1 while its resolution is faded in, the image with the last.
 
+        A resolution's own image, ``torgb``, leaves again as the next one is faded in.
+
         Example:
             >>> [ProGan(resolution=32).layer_share(layer, 1.75) for layer in ("b8.conv0", "b16.conv0", "b32.conv0")]
             [1.0, 0.25, 0.0]
@@ -146,6 +148,8 @@ class ProGan(Model):
         if side is None and layer != "output":
             return 1.0
         own = 0 if side is None else int(math.log2(self.resolution // int(side[1])))
+        if layer.endswith(".torgb"):
+            return max(0.0, 1 - abs(own - lod))
         return min(1.0, max(0.0, own + 1 - lod))
 
     def build(self) -> dict[str, nn.Module]:

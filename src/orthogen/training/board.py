@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orthogen.core.kinds import Augmentation, CriticPenalty, ImageSet, LatentPenalty
+from orthogen.core.kinds import Augmentation, CriticPenalty, ImageSet, Model
 from orthogen.core.maps import probe
 from orthogen.core.passes import OUTPUT
 from orthogen.core.rng import generator
@@ -18,6 +18,7 @@ from orthogen.core.shapes import Float, Int
 from orthogen.core.untouched import evaluating, seeded
 from orthogen.training.augmented import Augmented
 from orthogen.training.distributed import Processes
+from orthogen.training.latent_terms import latent_maps
 from orthogen.training.objective import Term
 from orthogen.training.player import Player
 from orthogen.training.recipe import Recipe
@@ -46,11 +47,7 @@ class Board(State):
         super().__init__(recipe, images, processes)
         augmentation, memory = self.augmentation, self.memory(AUGMENTATION)
         self.judge = Augmented(self.critic, augmentation, memory, self.own) if augmentation else self.critic
-        self.maps = {
-            name: probe(self.generator, term.layers)
-            for name, term in recipe.terms.items()
-            if isinstance(term.penalty, LatentPenalty)
-        }
+        self.maps = latent_maps(recipe.terms, self.generator)
         self.shares: dict[str, dict[str, float]] = {}
         self._label_weights = self._label_shares(images)
         self._images, self._validation = images, recipe.validation
@@ -161,7 +158,8 @@ class Board(State):
 
     def _look(self) -> None:
         """Bring all to the level of detail: networks, and the layers that latent penalties see."""
-        if self.recipe.growth is not None:
+        # without a schedule, too: weights to begin with may be those of networks on their way
+        if self.recipe.growth is not None or type(self.recipe.model).grow is not Model.grow:
             for network in (*self.networks.values(), self.average.module):
                 self.recipe.model.grow(network, self.lod)
         for name in self.maps:

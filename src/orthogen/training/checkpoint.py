@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ __all__ = ["begin_with", "not_finite", "restore", "save"]
 def save(state: State, run: Run, keep: int) -> Checkpoint:
     """Write the state down; of the checkpoints the newest ``keep`` stay, and the best tested. Process 0 writes.
 
-    Tensors: ``network/NAME/...``, ``term/NAME/...`` (what penalties carry),
+    Tensors: ``network/NAME/...``, ``term/NAME/...`` (what penalties carry), ``rule/NAME/...`` (what rules do),
     ``optimizer/PLAYER/PARAMETER/MOMENT``, ``random/shared/...`` and ``random/RANK/...``. The averaged weights are the
     generator file.
 
@@ -73,25 +74,30 @@ def restore(state: State, checkpoint: Checkpoint) -> None:
 
 
 def begin_with(state: State, folder: str) -> None:
-    """Give a state at image 0 the weights of another run's newest checkpoint.
+    """Give a state at image 0 the weights of another run's newest checkpoint; networks that grow stay at their level.
 
     Raises:
-        ValueError: there is no such run, it has no whole checkpoint, or its networks are others.
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds no run, or none with a whole checkpoint, or its networks are others.
     """
-    newest = open_run(folder).newest
+    try:
+        newest = open_run(folder).newest
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"initial: {error}") from error
     if newest is None:
         raise ValueError(f"initial: {folder} has no whole checkpoint; train it first")
     for name, network in state.networks.items():
         _give(network, newest.tensors(f"network/{name}/"), f"the {name}", folder)
     if state.average.module is not state.average.network:
         _give(state.average.module, newest.generator_tensors(), "the average", folder)
+    state.recall(state.told())
 
 
 def _give(network: nn.Module, tensors: Mapping[str, Tensor], what: str, folder: str) -> None:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split("\n", 1)[-1].split())
+        reason = shorten(str(error).split("\n", 1)[-1], 200, placeholder=" ...")
         raise ValueError(f"initial: {what} of {folder} is another network ({reason}); give the same model") from error
 
 

@@ -110,11 +110,12 @@ def _begin(recipe: TrainingRecipe, images: ImageSet, processes: Processes) -> St
 
 def _check_parts(recipe: TrainingRecipe, processes: Processes) -> None:
     parts = processes.size * recipe.accumulate
-    if recipe.batch % parts:
-        raise ValueError(
-            f"batch={recipe.batch} cannot be shared out to {processes.size} processes with "
-            f"accumulate={recipe.accumulate}; give a multiple of {parts}"
-        )
+    for batch in recipe.batches:
+        if batch % parts:
+            raise ValueError(
+                f"a batch of {batch} cannot be shared out to {processes.size} processes with "
+                f"accumulate={recipe.accumulate}; give a multiple of {parts}"
+            )
 
 
 @contextmanager

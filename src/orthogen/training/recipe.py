@@ -128,6 +128,11 @@ class TrainingRecipe(ABC):
         if self.images < self.images_per_step:
             raise ValueError(f"images={self.images} is less than one step of {self.images_per_step}")
 
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Images of an optimizer step, over all processes: all that there are in a run."""
+        return (self.batch,)
+
     def batch_at(self, images: int) -> int:
         """Images of an optimizer step, over all processes, after so many have been shown."""
         return self.batch
@@ -188,13 +193,13 @@ class Recipe(TrainingRecipe):
             raise ValueError(f"critic_steps={self.critic_steps}: the critic takes at least 1 step for the generator's")
         if self.growth is not None:
             self.growth.check(self.resolution)
-            odd = [batch for batch in self.growth.batches if batch % self.accumulate]
-            if odd:
-                raise ValueError(
-                    f"growth.batches has {odd[0]}, accumulate={self.accumulate}: every batch must be a whole multiple "
-                    "of the parts"
-                )
         super().__post_init__()
+        odd = [batch for batch in self.batches if batch % self.accumulate]
+        if odd:
+            raise ValueError(
+                f"growth.batches has {odd[0]}, accumulate={self.accumulate}: every batch must be a whole multiple of "
+                "the parts"
+            )
 
     @property
     def resolution(self) -> int:
@@ -211,6 +216,11 @@ class Recipe(TrainingRecipe):
     def lod(self, images: int) -> float:
         """The level of detail after so many images: how often the side is halved; 0 without growth."""
         return self.growth.lod(images, self.resolution) if self.growth else 0.0
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Images of an optimizer step, over all processes: all that there are in a run."""
+        return self.growth.batches if self.growth and self.growth.batches else super().batches
 
     def batch_at(self, images: int) -> int:
         """Images of an optimizer step, over all processes, after so many have been shown."""

@@ -1,20 +1,18 @@
 """A sheet of images, what an autoencoder makes of them, and what it draws of latents."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from orthogen.core.files import write_atomically
 from orthogen.core.generator import Generator
 from orthogen.core.images import to_float, to_uint8
 from orthogen.core.kinds import ImageSet
 from orthogen.core.rng import generator
 from orthogen.core.shapes import Float, UInt8
 from orthogen.core.untouched import evaluating
+from orthogen.training.samples import write_png
 
 __all__ = ["sheet", "write_reconstructions"]
 
@@ -57,7 +55,4 @@ def write_reconstructions(path: Path, adapted: Generator, encoder: nn.Module, im
         drawn = [adapted(part).float().cpu() for part in z.split(COLUMNS)]
     pairs = [row for pair in zip(originals.split(COLUMNS), seen, strict=True) for row in pair]
     gaps = [GAP, BETWEEN] * (PAIRS - 1) + [GAP, APART] + [GAP] * (DRAWN - 1)
-    pixels = sheet([*pairs, *drawn], gaps).numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
-    write_atomically(path, file.getvalue())
+    write_png(path, sheet([*pairs, *drawn], gaps))

@@ -15,7 +15,7 @@ from orthogen.core.rng import generator
 from orthogen.core.shapes import Float, UInt8
 from orthogen.core.untouched import evaluating
 
-__all__ = ["grid", "write_samples"]
+__all__ = ["grid", "write_png", "write_samples"]
 
 COUNT, AT_ONCE = 64, 16
 CLASSES, EACH = 16, 8  # rows of a grid by class, and images in each
@@ -36,6 +36,13 @@ def grid(images: Float[Tensor, "n c h w"], columns: int | None = None) -> UInt8[
     return to_uint8(sheet.view(rows, columns, c, h, w).permute(0, 3, 1, 4, 2).reshape(1, rows * h, columns * w, c))[0]
 
 
+def write_png(path: Path, pixels: UInt8[Tensor, "height width c"]) -> None:
+    """Write an image, gray or in color."""
+    file, pixels = io.BytesIO(), pixels.squeeze(2)
+    Image.fromarray(pixels.numpy()).save(file, "PNG")
+    write_atomically(path, file.getvalue())
+
+
 @torch.no_grad()
 def write_samples(path: Path, adapted: Generator, seed: int) -> None:
     """Write a PNG of images from latents that depend on the seed alone; leaves modes and random states as they are.
@@ -51,7 +58,4 @@ def write_samples(path: Path, adapted: Generator, seed: int) -> None:
     with evaluating(adapted.module), torch.random.fork_rng([adapted.device] if adapted.device.type == "cuda" else []):
         parts = torch.arange(len(rows["z"]), device=z.device).split(AT_ONCE)
         images = torch.cat([adapted(**{name: x[at] for name, x in rows.items()}).float().cpu() for at in parts])
-    pixels = grid(images, EACH if shown else None).numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
-    write_atomically(path, file.getvalue())
+    write_png(path, grid(images, EACH if shown else None))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ __all__ = ["AUGMENTATION", "State", "Tests", "Values", "tally"]
 AUGMENTATION = "augmentation"  # the name under which what an augmentation remembers is kept
 
 Values = dict[str, Tensor | float]
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class State(ABC):
             found[AUGMENTATION] = self.augmentation.init()
         return nn.ModuleDict({name: x for name, x in found.items() if x is not None}).to(self.processes.device)
 
-    def place(self, network: nn.Module) -> nn.Module:
+    def place(self, network: M) -> M:
         """The network on its device, in the recipe's layout."""
         network = network.to(self.processes.device)
         return network.to(memory_format=torch.channels_last) if self.recipe.channels_last else network
@@ -221,3 +222,7 @@ class State(ABC):
             yield f"network/{name}", network
         for name, memory in self.memories.items():
             yield f"term/{name}", memory
+        for player in self.players.values():
+            for name, rule in player.rules.items():
+                if rule.memory is not None:
+                    yield f"rule/{name}", rule.memory

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from orthogen.core.kinds import CriticBatch, CriticPenalty, LatentPenalty, WeightPenalty
 from orthogen.core.maps import given
+from orthogen.core.shared_pass import SharedPass, shares_base
 from orthogen.layers.box import coarsen
 from orthogen.training.board import Board
 from orthogen.training.feed import Batch
+from orthogen.training.latent_terms import latent_penalty, rows_of
 from orthogen.training.state import AUGMENTATION, Values, tally
 
 __all__ = ["Game"]
@@ -86,24 +88,28 @@ def _generator_step(state: Board, real: Batch) -> Values:
     with _frozen(critic):
         for share, (z, labels) in zip(real.chunk(parts), _draws(state), strict=True):
             its = share.labels if state.recipe.model.classes else None
+            early, late = _latent_terms(state)
+            layers = dict.fromkeys(layer for name in early for layer in state.maps[name].layers)
             with state.autocast():
-                fake = state.generator(z, **state.condition(labels))
-                fake_logits = critic(*_labeled(fake, labels)).float()
+                own = SharedPass(state.generator, z, tuple(layers), **state.condition(labels))
+                fake_logits = critic(*_labeled(own.images, labels)).float()
                 real_logits = critic(*_labeled(share.images, its)).float() if loss.needs_real else None
             total = loss.generator(fake_logits, real_logits)
             tally(values, "loss/generator", total / parts)
             for name, penalty, weight in state.due(CriticPenalty, state.step):
                 memory = state.memory(name)
                 with _frozen(memory):
-                    value = penalty.of_generator(critic, fake.float(), z, labels, state=memory, rng=state.rng(name))
+                    value = penalty.of_generator(
+                        critic, own.images.float(), z, labels, state=memory, rng=state.rng(name)
+                    )
                 if value is not None:
                     tally(values, f"penalty/{name}/generator", value / parts)
                     total = total + weight * value
-            (total / parts).backward()  # before the penalties: its graph is freed
-            for name, penalty, weight in state.due(LatentPenalty, state.step):
-                value = _latent_penalty(state, name, penalty, z, labels, values)
-                if value is not None:
-                    (weight / parts * value).backward()
+            (total / parts).backward()  # down to the images: the critic's graph is freed
+            for terms in (early, late):
+                for name, weight in terms.items():
+                    (weight / parts * _latent_penalty(state, name, own, z, labels, values)).backward()
+                own.backward()  # before the late ones: the generator's graph is freed
         for name, penalty, weight in state.due(WeightPenalty, state.step):
             value = penalty(state.generator, state=state.memory(name), rng=state.rng(name))
             tally(values, f"penalty/{name}", value)
@@ -111,22 +117,20 @@ def _generator_step(state: Board, real: Batch) -> Values:
     return values | state.players["generator"].step(state.rate, state.processes, state.buffers)
 
 
+def _latent_terms(state: Board) -> tuple[dict[str, float], dict[str, float]]:
+    """The latent penalties of this step with weights: those that stand on its own pass, and the others."""
+    due = [each for each in state.due(LatentPenalty, state.step) if state.shares[each[0]]]
+    early = {name: weight for name, penalty, weight in due if shares_base(penalty)}
+    return early, {name: weight for name, _, weight in due if name not in early}
+
+
 def _latent_penalty(
-    state: Board, name: str, penalty: LatentPenalty, z: Tensor, labels: Tensor | None, values: Values
-) -> Tensor | None:
-    """The weighted sum over the layers that are there by now, logged with its summands; None where none is."""
-    term, shares = state.recipe.terms[name], state.shares[name]
-    if not shares:
-        return None
-    rows = slice(None) if term.batch is None else slice(max(1, term.batch // state.parts))
-    f = state.maps[name] if labels is None else given(state.maps[name], **state.condition(labels[rows]))
-    terms = penalty.terms(f, z[rows], state=state.memory(name), rng=state.rng(name))
-    total = penalty.total({layer: shares.get(layer, 1.0) * value for layer, value in terms.items()})
-    tally(values, f"penalty/{name}", total / state.recipe.accumulate)
-    if len(terms) > 1:
-        for layer, value in terms.items():
-            tally(values, f"penalty/{name}/{layer}", value / state.recipe.accumulate)
-    return total
+    state: Board, name: str, own: SharedPass, z: Tensor, labels: Tensor | None, values: Values
+) -> Tensor:
+    """The weighted sum over the layers that are there by now."""
+    rows = rows_of(state.recipe.terms[name], state.parts)
+    f = state.maps[name] if labels is None else given(state.maps[name], **state.condition(labels))
+    return latent_penalty(state, name, own.known_by(f, rows), z[rows], values, state.shares[name])
 
 
 @contextmanager

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from orthogen.core.kinds import CriticPenalty, ImageSet, LatentPenalty, WeightPenalty
 from orthogen.core.latent import Normal
-from orthogen.core.maps import probe
 from orthogen.core.shapes import Float
 from orthogen.core.untouched import evaluating
 from orthogen.training.distributed import Processes
 from orthogen.training.feed import Batch
+from orthogen.training.latent_terms import latent_maps, latent_penalty, rows_of
 from orthogen.training.objective import Term
 from orthogen.training.player import Player
 from orthogen.training.reconstructions import write_reconstructions
@@ -36,11 +36,7 @@ class Autoencoder(State):
     def __init__(self, recipe: VaeRecipe, images: ImageSet, processes: Processes) -> None:
         super().__init__(recipe, images, processes)
         self._images = images
-        self.maps = {
-            name: probe(self.generator, term.layers)
-            for name, term in recipe.terms.items()
-            if isinstance(term.penalty, LatentPenalty)
-        }
+        self.maps = latent_maps(recipe.terms, self.generator)
 
     def build(self, images: ImageSet) -> dict[str, nn.Module]:
         """An encoder and a decoder that fit the images."""
@@ -142,18 +138,11 @@ class Autoencoder(State):
         return codes.detach()
 
     def _regularize(self, z: Tensor, values: Values) -> None:
-        """The gradients of the latent penalties, each the weighted sum over its layers, logged with its summands."""
-        parts = self.recipe.accumulate
-        for name, penalty, weight in self.due(LatentPenalty, self.step):
-            batch = self.recipe.terms[name].batch
-            rows = z if batch is None else z[: max(1, batch // self.parts)]
-            terms = penalty.terms(self.maps[name], rows, state=self.memory(name), rng=self.rng(name))
-            total = penalty.total(terms)
-            tally(values, f"penalty/{name}", total / parts)
-            if len(terms) > 1:
-                for layer, value in terms.items():
-                    tally(values, f"penalty/{name}/{layer}", value / parts)
-            (weight / parts * total).backward()
+        """The gradients of the latent penalties."""
+        for name, _, weight in self.due(LatentPenalty, self.step):
+            rows = rows_of(self.recipe.terms[name], self.parts)
+            value = latent_penalty(self, name, self.maps[name], z[rows], values)
+            (weight / self.recipe.accumulate * value).backward()
 
     def sample(self, path: Path) -> None:
         """Always the same images beside their reconstructions, and images of always the same latents."""

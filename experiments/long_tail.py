@@ -1,6 +1,6 @@
 """Does group spectral regularization help the tail? SNGAN on CIFAR-10 with rho = 100, with and without it.
 
-    python benchmarks/long_tail.py TRAIN TEST FEATURES [--seeds 2] [--n 10000] [--out runs/long_tail]
+    python experiments/long_tail.py TRAIN TEST FEATURES [--seeds 2] [--n 10000] [--out runs/long_tail]
 
 TRAIN and TEST are what `orthogen.Cifar10` reads, FEATURES a function in a file that makes an extractor,
 ``my_file.py:make``. Trains the runs of ``examples/cifar10_tail.py``; each is a folder, so that the script can be
@@ -39,7 +39,7 @@ from orthogen.training.loop import train
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cifar10_tail.py"
 SETTINGS = {"without gSR": False, "with gSR": True}
-GROUPS = ("head", "medium", "tail")
+GROUPS = {"head": (1000, 5000), "medium": (100, 1000), "tail": (0, 100)}  # by training images of a class
 PIXELS, COLUMNS, LABEL = 32, 10, 110
 
 
@@ -57,7 +57,7 @@ def folder_of(out: Path, setting: str, seed: int) -> Path:
 
 def scores_of(folder: Path, test: og.Cifar10, features: Extractor, n: int) -> Mapping[str, Score]:
     """Of the last checkpoint, measured once: by distance of all, by distance class by class, by diversity."""
-    metrics = ("Fid", PerClass(bins=(100, 1000)), PerClass(Kid(), bins=(100, 1000)), IntraClassDiversity())
+    metrics = ("Fid", PerClass(), PerClass(Kid()), IntraClassDiversity())
     keys = ("all", "by class", "KID by class", "diversity")
     done = [score for score in read(folder) if score.n == n] if (folder / "scores.json").is_file() else []
     if len(done) < len(keys):
@@ -71,22 +71,24 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float]:
     return statistics.mean(values), error
 
 
-def told(scores: Mapping[str, Score]) -> dict[str, float]:
-    """The numbers of a run."""
-    by_class, kid = scores["by class"].parts, scores["KID by class"].parts
-    ratios = scores["diversity"].parts["ratio"]
+def told(scores: Mapping[str, Score], counts: Sequence[int]) -> dict[str, float]:
+    """The numbers of a run, means over the classes of each group."""
+    values = {
+        "distance": scores["by class"].parts["value"],
+        "KID": scores["KID by class"].parts["value"],
+        "diversity": scores["diversity"].parts["ratio"],
+    }
     found = {"distance of all": scores["all"].value}
-    for group in GROUPS:
-        classes = by_class[group]["classes"]
-        found[f"distance, {group}"] = by_class[group]["mean"]
-        found[f"KID, {group}"] = kid[group]["mean"]
-        found[f"diversity, {group}"] = statistics.mean(ratios[k] for k in classes)
+    for (what, each), (group, (low, high)) in product(values.items(), GROUPS.items()):
+        found[f"{what}, {group}"] = statistics.mean(
+            value for value, count in zip(each, counts, strict=True) if low < count <= high
+        )
     return found
 
 
-def table(found: Mapping[str, Sequence[Mapping[str, Score]]]) -> None:
+def table(found: Mapping[str, Sequence[Mapping[str, Score]]], counts: Sequence[int]) -> None:
     """Print means over seeds with their standard errors; then what each measurement says, with its own error."""
-    runs = {setting: [told(scores) for scores in each] for setting, each in found.items()}
+    runs = {setting: [told(scores, counts) for scores in each] for setting, each in found.items()}
     print("| |", " | ".join(found), "|")
     print("|---|" + "---|" * len(found))
     for name in runs[next(iter(runs))][0]:
@@ -129,7 +131,7 @@ def figure(out: Path, found: Mapping[str, Sequence[Mapping[str, Score]]], counts
                 for row in rows:
                     panel.plot(row, color=color, lw=0, marker="_", ms=9, alpha=0.6)
             panel.set_title(title, fontsize=10)
-            panel.set_xticks(range(len(counts)), [brief(count) for count in counts])
+            panel.set_xticks(range(len(counts)), [f"{count:,}" for count in counts], fontsize=8)
             panel.set_xlabel("training images of the class")
         distance.legend(fontsize=9, frameon=False, loc="upper left")
         highest = 0.0
@@ -137,7 +139,7 @@ def figure(out: Path, found: Mapping[str, Sequence[Mapping[str, Score]]], counts
             images, values = norms(folder_of(out, setting, 0))
             colors = plt.get_cmap("viridis_r")(np.linspace(0.05, 0.95, values.shape[1]))
             for label, color in enumerate(colors):
-                panel.plot(images, values[:, label], color=color, lw=1.3, label=brief(counts[label]))
+                panel.plot(images, values[:, label], color=color, lw=1.3, label=f"{counts[label]:,}")
             highest = max(highest, float(values.max()))
             panel.set_title(f"largest spectral norm of a class's gains, {setting}", fontsize=10)
             panel.xaxis.set_major_formatter(lambda value, _: brief(value))
@@ -156,7 +158,7 @@ def sheet(out: Path, settings: Sequence[str], classes: Sequence[str], counts: Se
     canvas = Image.new("RGB", (LABEL + len(settings) * (block + gap), head + len(classes) * (PIXELS + 2)), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
     for column, setting in enumerate(settings):
-        generator = og.load(folder_of(out, setting, 0)).generator
+        generator = og.load(folder_of(out, setting, 0))
         generator.module.eval()
         left = LABEL + column * (block + gap)
         draw.text((left, 4), setting, fill="black", font=font)
@@ -196,7 +198,7 @@ def main() -> None:
     images = recipe(True, 0, given.train).data.open()
     counts = images.class_counts()
     assert counts is not None
-    table(found)
+    table(found, counts.tolist())
     figure(given.out, found, counts.tolist(), given.out / "long_tail.png")
     sheet(given.out, list(SETTINGS), images.classes, counts.tolist(), given.out / "classes.png")
 

@@ -1,6 +1,6 @@
 """Do orthogonal gradients, rates and weights help a whitened stem? ResNets on CIFAR-10, one protocol, several seeds.
 
-    python benchmarks/decorrelated.py TRAIN TEST [--seeds 3] [--images 51200] [--out runs/decorrelated]
+    python experiments/decorrelated.py TRAIN TEST [--seeds 3] [--images 51200] [--out runs/decorrelated]
 
 TRAIN and TEST are what `orthogen.Cifar10` reads. Two norms x seven settings; each run is a folder, so that the script
 can be stopped and run again, and several of it can share the work. The table has the test error of the last step with
