@@ -126,9 +126,7 @@ class Anchor(nn.Module):
 class Anchored(CriticPenalty):
     """Logits near a running mean of themselves."""
 
-    def init(
-        self, generator: og.Generator, data: ImageSet | None = None, critic: nn.Module | None = None
-    ) -> nn.Module:
+    def init(self, generator: og.Generator, data: ImageSet | None = None, critic: nn.Module | None = None) -> nn.Module:
         return Anchor()
 
     def __call__(self, critic: nn.Module, batch: CriticBatch, *, state=None, rng=None) -> Tensor:  # type: ignore[no-untyped-def, override]
