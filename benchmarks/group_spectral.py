@@ -10,7 +10,7 @@
 - A full training step of ``group_spectral.cifar10_sngan``, five steps of the critic and one of the generator, with
   LeCam, DiffAugment and the regularizer, against the released loop on networks of torch's own layers (see
   `_released_long_tail.Loop`): at least 1.15x. Both begin with the same weights, and get the same images, labels,
-  latents and draws of the augmentation; what the losses of the first step differ by is printed beside them, in parentheses.
+  latents and draws of the augmentation; what the losses of the first step differ by is printed beside them.
 
 On a CPU most of a full step is convolutions, of which a loop makes no fewer: what is gained is their layout in memory,
 channels last. One pass of the critic for real and generated images together would take the same time (ratios of 1.00 to
