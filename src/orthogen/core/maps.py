@@ -21,7 +21,6 @@ from orthogen.core.untouched import Untouched, reduced_precision
 
 __all__ = ["LatentMap", "along", "given", "probe"]
 
-_CPU_SAMPLES = 4  # points of so many samples go through one pass of a search
 _CPU_ROWS = 16  # passes are merged up to so many rows on a CPU: larger batches fall out of its caches
 
 
@@ -225,8 +224,7 @@ class LatentMap:
             known: whether ``reduce`` gets the activations remembered by `at`, else None.
         """
         m, batch, _ = points.shape
-        cpu = points.device.type == "cpu"
-        few = max(1, min(_CPU_SAMPLES if cpu else batch, (max_batch or (_CPU_ROWS if cpu else m * batch)) // m))
+        few = max(1, (max_batch or (_CPU_ROWS if points.device.type == "cpu" else m * batch)) // m)
         found = []
         with self._host.session():
             for start in range(0, batch, few):
