@@ -325,7 +325,6 @@ def test_any_list_gives_the_plan_that_is_built(names: list[str]) -> None:
         ({"modules": "Conv-up-11, C_global-3"}, r"a layer has 8,192 pixels to a side; give 4,096 at most"),
         ({"modules": "Conv-up-11, C_global-3, Conv-down-11"}, r"a layer has 8,192 pixels to a side"),
         ({"modules": f"C_global-3, Conv-id-{'1' * 5000}"}, r"'Conv-id-1+' is no module; give Conv-up-n"),
-        ({"modules": ("C_global-3", 3)}, r"\(modules\): '3' is no module; give Conv-up-n"),
         ({"class_constants": True}, r"there are no classes; give a D_global in modules"),
         ({"critic_width": 0}, r"\(critic_width=0\): it is 1 at least"),
         ({"decay": math.inf}, r"\(decay=inf\): give 0, for modules as wide as the first, or more"),
