@@ -1,3 +1,4 @@
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -365,3 +366,26 @@ def test_penalties_and_discovery_run(rng: torch.Generator) -> None:
 def test_mistakes_are_named(changes: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **changes)
+
+
+def test_the_level_is_read_again_when_it_has_changed_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading waits for the device."""
+    model = ProGan(resolution=16, channel_max=4)
+    network = model.build()["generator"]
+    read: list[float] = []
+    item = Tensor.item
+    monkeypatch.setattr(Tensor, "item", lambda self: read.append(item(self)) or read[-1])
+    z = torch.ones(1, 12)
+    for _ in range(3):
+        network(z)
+    assert read == [0.0]
+    network.lod.fill_(1)  # by whoever fills it
+    network(z)
+    network(z)
+    network.load_state_dict({**network.state_dict(), "lod": torch.tensor(2.0)})
+    network(z)
+    assert read == [0.0, 1.0, 2.0]
+    twin = copy.deepcopy(network)
+    twin.lod.fill_(0)
+    twin(z)
+    assert (twin.level, network.level) == (2, 0)

@@ -334,10 +334,12 @@ class Model(ABC):
         latent: where latents of the generator come from.
         bounded: whether images end within [-1, 1], as behind a tanh; those of others are cut off when they are shown.
         classes: how many class labels the generator takes, as ``label=``, or the classifier tells apart; 0 for none.
+        grows: whether networks can start small and grow to the model's ``resolution``, by `grow`.
     """
 
     latent: Latent
     bounded: ClassVar[bool] = True
+    grows: ClassVar[bool] = False
     classes: int = 0
 
     @abstractmethod

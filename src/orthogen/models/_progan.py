@@ -95,7 +95,8 @@ class Growing(nn.Module):
     """Blocks ``b4``, ``b8``, ..., of which those at the current level take part.
 
     Attributes:
-        lod: how many times the full side is halved; see the top of this file. It is read from the device once per pass.
+        lod: how many times the full side is halved; see the top of this file. It is read from the device when it has
+            changed, and not in every pass, which would wait for it.
         level: the highest of the blocks that take part, from 0 at 4 pixels, as of the last pass or growth.
         fading: whether the block below it is in the image, too.
     """
@@ -109,6 +110,7 @@ class Growing(nn.Module):
         self.sides = sides
         self.register_buffer("lod", torch.zeros(()))
         self.level, self.fading = len(sides) - 1, False
+        self._read: tuple[Tensor, int, int, float] | None = None  # the buffer, its version, whose, and what was in it
 
     def block(self, level: int) -> Any:
         """The block of 4·2^level pixels."""
@@ -129,12 +131,22 @@ class Growing(nn.Module):
         Raises:
             ValueError: there is no such lod.
         """
-        lod, highest = self.lod.item(), len(self.sides) - 1
+        lod, highest = self._lod(), len(self.sides) - 1
         if not 0 <= lod <= highest:
             raise ValueError(f"lod is {lod:g}; this network has 0 ({self.sides[-1]} pixels) to {highest} (4 pixels)")
         # plain numbers, by which others see that another part of the network runs now
         self.level, self.fading = highest - math.floor(lod), lod % 1 > 0
         return self.level, lod % 1
+
+    def _lod(self) -> float:
+        if self.lod.is_inference():  # which has no version
+            return self.lod.item()
+        # a copy of this network has another id, and a buffer of its own whose versions may be the same
+        buffer, version, owner, value = self._read or (None, 0, 0, 0.0)
+        if buffer is not self.lod or version != self.lod._version or owner != id(self):
+            value = self.lod.item()
+            self._read = self.lod, self.lod._version, id(self), value
+        return value
 
 
 class ProGanGenerator(Growing):

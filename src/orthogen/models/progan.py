@@ -88,6 +88,7 @@ class ProGan(Model):
     first_activation: bool = True
 
     bounded: ClassVar[bool] = False  # there is no tanh
+    grows: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.resolution < 4 or self.resolution & (self.resolution - 1):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orthogen.core.kinds import Augmentation, CriticPenalty, ImageSet, Model
+from orthogen.core.kinds import Augmentation, CriticPenalty, ImageSet
 from orthogen.core.maps import probe
 from orthogen.core.passes import OUTPUT
 from orthogen.core.rng import generator
@@ -159,7 +159,7 @@ class Board(State):
     def _look(self) -> None:
         """Bring all to the level of detail: networks, and the layers that latent penalties see."""
         # without a schedule, too: weights to begin with may be those of networks on their way
-        if self.recipe.growth is not None or type(self.recipe.model).grow is not Model.grow:
+        if self.recipe.model.grows:
             for network in (*self.networks.values(), self.average.module):
                 self.recipe.model.grow(network, self.lod)
         for name in self.maps:

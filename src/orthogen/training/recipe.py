@@ -82,8 +82,8 @@ class TrainingRecipe(ABC):
         ema_start: images after which the average begins to lag behind; it is the network itself until then.
         precision: of the networks; penalties are always float32.
         channels_last: whether images and weights lie in memory with all channels of a pixel together: the same values
-            up to rounding. Which is faster depends on the networks: wide residual ones gain by it, the small ones of
-            the demo, in bfloat16, take twice as long (``benchmarks/group_spectral.py``).
+            up to rounding. Which is faster depends on the networks: wide residual ones gain by it, narrow ones
+            may lose.
         sampling: which images an epoch shows: each once (`Shuffled`), or those of rare classes more often
             (`ClassBalanced`, `EffectiveNumber`).
         seed: of initialization, data order, latents and probes.
@@ -206,11 +206,11 @@ class Recipe(TrainingRecipe):
         """The full resolution of networks that grow.
 
         Raises:
-            ValueError: the model has none, so that it cannot grow.
+            ValueError: its networks do not grow.
         """
-        resolution = getattr(self.model, "resolution", None)
-        if not isinstance(resolution, int):
+        if not self.model.grows:
             raise ValueError(f"{type(self.model).__name__} does not grow; leave growth out, or train a ProGan")
+        resolution: int = getattr(self.model, "resolution")  # noqa: B009 (of those that grow)
         return resolution
 
     def lod(self, images: int) -> float:
