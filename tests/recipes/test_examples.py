@@ -1,9 +1,12 @@
 """The recipes of the lab book's runs, shortened."""
 
+import io
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import orthogen as og
 from orthogen import recipes
@@ -42,3 +45,22 @@ def test_a_long_tail(tmp_path: Path, gsr: bool) -> None:
     run = og.train(short, tmp_path / "run", quiet=True, log_every=40)
     assert ("penalty/gsr" in run.log()[-1]) is gsr
     assert "spectral/gain/blocks.0.0.bn1/3" in run.log()[-1]
+
+
+@pytest.mark.parametrize("images", ["sprites", "scenes", "heads"])
+@pytest.mark.parametrize("name", ["vp_gan", "simple_gan"])
+def test_predictable_variation(tmp_path: Path, name: str, images: str) -> None:
+    example = f"{EXAMPLES / 'predictable_variation.py'}:{name}"
+    plain, made = (recipes.build(example, images=images, vp=vp) for vp in (False, True))
+    assert set(made.terms) - set(plain.terms) == {"variation_predictability"}
+    assert made.name != plain.name
+    if images == "heads":
+        with zipfile.ZipFile(tmp_path / "heads.zip", "w") as archive:
+            for i in range(4):
+                file = io.BytesIO()
+                Image.new("RGB", (32, 32), (60 * i, 0, 255)).save(file, "webp")
+                archive.writestr(f"{i}.webp", file.getvalue())
+        made = replace(made, data=replace(made.data, path=str(tmp_path / "heads.zip")))
+    run = og.train(replace(made, images=8, batch=4, sample_every=0), tmp_path / "run", quiet=True, log_every=4)
+    assert run.log()[-1]["penalty/variation_predictability"] > 0
+    assert run.generator()(made.model.latent.sample(2)).shape == (2, 1 if images == "sprites" else 3, 32, 32)

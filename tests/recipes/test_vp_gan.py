@@ -94,3 +94,19 @@ def test_a_twin_trains_and_goes_on_where_it_was_stopped(tmp_path: Path, name: st
     label = {"label": torch.zeros(2, dtype=torch.int64)} if generator.classes else {}
     images = [generator(generator.latent.center()[None].expand(2, -1), **label) for _ in range(2)]
     assert torch.equal(*images)  # with the noise that was stored
+
+
+def test_the_class_is_read_back_off_the_critic_on_request(tmp_path: Path) -> None:
+    assert "class_head" not in build("dsprites").terms
+    full = recipes.build("variation_predictability.dsprites", class_head=True)
+    assert full.terms["class_head"] == og.Term(og.InfoGanHead.vp_gan())
+    assert "the class head has weight 1" in " ".join(full.departures).lower()
+    small = recipes.build("variation_predictability.dsprites_small", class_head=True)
+    model = replace(small.model, width=8, global_width=8, critic_width=2, critic_hidden=8)
+    short = replace(small, model=model, batch=16, images=480, ema=100, sample_every=0)
+    run = og.train(short, tmp_path / "run", quiet=True, log_every=160, device="cpu")
+    said = run.log()
+    # three shapes: chance is log 3
+    assert all(0.5 < line["penalty/class_head"] < 1.5 for line in said)
+    assert said[-1]["penalty/class_head"] < said[0]["penalty/class_head"]
+    assert said[-1]["penalty/class_head/generator"] < said[0]["penalty/class_head/generator"]

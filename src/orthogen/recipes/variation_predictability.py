@@ -1,5 +1,7 @@
 """Variation Predictability: VP-GAN as in its release, and on the simple GAN as in OroJaR's."""
 
+from dataclasses import replace
+
 from orthogen.core.latent import Uniform
 from orthogen.data.celeba import CelebA
 from orthogen.data.factor_classes import FactorClasses
@@ -7,6 +9,7 @@ from orthogen.data.shapes3d import Shapes3d
 from orthogen.data.sprites import Sprites
 from orthogen.models.vc_generator import VcGenerator
 from orthogen.recipes import _simple, _vp
+from orthogen.regularizers.info_gan_head import InfoGanHead
 from orthogen.regularizers.variation_predictability import VariationPredictability
 from orthogen.training.objective import Term
 from orthogen.training.recipe import Recipe
@@ -33,6 +36,10 @@ SCRIPTLESS = (
     "those of a note that was deleted from it. Weight, length and modules of the published run are unknown."
 )
 DRAWN = "Here the closed form of dSprites draws the images, at most 6 pixels apart each, with the shape as their class."
+HEAD = (
+    "The class head has weight 1 (the release has 0 by default, and no script with another), and is learned with the "
+    "critic, which learns nothing of it; in the release, with the generator."
+)
 CLASSES = (
     "The second image of a pair has no class in the release, so that all pairs differ by it; here both have the same."
 )
@@ -60,14 +67,28 @@ def celeba_small() -> Recipe:
     return _vp.small(celeba(), model, Shapes3d(resolution=32), apology)
 
 
-def dsprites() -> Recipe:
-    """VP-GAN on dSprites, 64 px, 6 coordinates and the shape as a class. Scores along the latent are of one class."""
+def _with_class_head(recipe: Recipe, model: VcGenerator) -> Recipe:
+    head = replace(InfoGanHead.vp_gan(), width=model.critic_hidden)
+    return _simple.with_term(recipe, "class_head", Term(head), HEAD)
+
+
+def dsprites(*, class_head: bool = False) -> Recipe:
+    """VP-GAN on dSprites, 64 px, 6 coordinates and the shape as a class. Scores along the latent are of one class.
+
+    Args:
+        class_head: have the class read back off the critic's features (the released ``vc_gan_with_vc_head_with_cls``).
+    """
     model = VcGenerator(Uniform(6, -2.0, 2.0), "dsprites", channels=1, critic_width=16)
-    return _vp.vp_gan("dsprites", model, FactorClasses(Sprites(resolution=64), "shape"), SCRIPTLESS, DRAWN, CLASSES)
+    recipe = _vp.vp_gan("dsprites", model, FactorClasses(Sprites(resolution=64), "shape"), SCRIPTLESS, DRAWN, CLASSES)
+    return _with_class_head(recipe, model) if class_head else recipe
 
 
-def dsprites_small() -> Recipe:
-    """The small twin of variation_predictability.dsprites: 32 px, minutes on two cores."""
+def dsprites_small(*, class_head: bool = False) -> Recipe:
+    """The small twin of variation_predictability.dsprites: 32 px, minutes on two cores.
+
+    Args:
+        class_head: as there.
+    """
     modules = "D_global-3, Conv-up-1, C_global-6, Conv-id-1, Conv-up-1, Conv-id-1, Conv-up-1, Conv-id-1"
     model = VcGenerator(
         Uniform(6, -2.0, 2.0),
@@ -79,7 +100,8 @@ def dsprites_small() -> Recipe:
         critic_width=8,
         critic_hidden=64,
     )
-    return _vp.small(dsprites(), model, FactorClasses(Sprites(resolution=32), "shape"))
+    recipe = _vp.small(dsprites(), model, FactorClasses(Sprites(resolution=32), "shape"))
+    return _with_class_head(recipe, model) if class_head else recipe
 
 
 def shapes3d() -> Recipe:

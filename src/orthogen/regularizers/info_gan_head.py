@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orthogen.core.generator import Generator
@@ -19,29 +20,34 @@ LINEAR = (nn.Linear, nn.Conv2d, EqualizedLinear, EqualizedConv2d)  # whose last 
 
 @dataclass(frozen=True)
 class InfoGanHead(CriticPenalty):
-    """The first n latents can be read back off the critic's feature maps; added to both players' losses.
+    """First latents, and the class, can be read back off the critic's feature maps; added to both players' losses.
 
-        L = E (1/n) sum_i (z_i - m_i)^2,   m = head( features of D at G(z) )
+        L = E (1/n) sum_i (z_i - m_i)^2 - class_weight E log softmax(l)_y,   (m, l) = head( features of D at G(z, y) )
 
-    The baseline of the Hessian Penalty's and OroJaR's ProGAN, with weight 1. In the critic's step, critic and head
-    learn; in the generator's, the generator. The head is a 3x3 convolution and two linear layers with equalized
-    learning rates and LeakyReLU 0.2; where features are vectors it has no convolution. `InfoGan` is the one with a
-    network of its own, apart from the critic.
+    The first part, with weight 1, is the baseline of the Hessian Penalty's and OroJaR's ProGAN. The second is there
+    where the generator takes class labels; alone, and behind the critic's back, it is VP-GAN's class head (`vp_gan`).
+    In the critic's step head and critic learn, in the generator's the generator. The head is a 3x3 convolution and two
+    linear layers with equalized learning rates and LeakyReLU 0.2; where features are vectors it has no convolution.
+    `InfoGan` is the one with a network of its own, apart from the critic.
 
     Attributes:
-        codes: n, how many latents are predicted; None for all.
+        codes: n, how many latents are predicted, from 0 on; None for all.
         layer: of the critic; the head reads what this layer is given. In ProGAN it is ``"b4.stddev"``, in front of
             which feature maps have 4 pixels. Empty for the last linear layer or convolution that runs.
         width: of the convolution, which vectors do without, and of the first linear layer.
+        class_weight: of the classes' part, beside that of the codes; 0 leaves it out.
+        critic_learns: whether the critic learns it too; if not, the head makes do with the features that there are.
 
     Raises:
-        ValueError: a field is out of range; more codes than latents; the critic has no such layer, or it does not run;
-            no head was given, or no latents, or no critic to make a head for.
+        ValueError: a field is out of range; more codes than latents; nothing to predict; the critic has no such layer,
+            or it does not run; no head was given, or no latents or labels that it predicts, or no critic to make a head
+            for.
 
     Reference:
         X. Chen, Y. Duan, R. Houthooft, J. Schulman, I. Sutskever, P. Abbeel, "InfoGAN: Interpretable Representation
         Learning by Information Maximizing Generative Adversarial Nets", NeurIPS 2016; this head: W. Peebles et al.,
-        "The Hessian Penalty", ECCV 2020, with its released code.
+        "The Hessian Penalty", ECCV 2020, with its released code; class head: X. Zhu, C. Xu, D. Tao, "Learning
+        Disentangled Representations with Latent Variation Predictability", ECCV 2020, its released code alone.
 
     Example:
         >>> from orthogen.core.generator import adapt
@@ -60,10 +66,22 @@ class InfoGanHead(CriticPenalty):
     codes: int | None = None
     layer: str = ""
     width: int = 512
+    class_weight: float = 1.0
+    critic_learns: bool = True
 
     def __post_init__(self) -> None:
-        if (self.codes is not None and self.codes < 1) or self.width < 1:
-            raise ValueError(f"InfoGanHead(codes={self.codes}, width={self.width}): give at least 1 of each")
+        if (self.codes is not None and self.codes < 0) or self.width < 1 or not self.class_weight >= 0:
+            raise ValueError(
+                f"InfoGanHead(codes={self.codes}, width={self.width}, class_weight={self.class_weight}): give no fewer "
+                "than 0 codes, a width of 1 at least, and a weight of 0 at least"
+            )
+        if self.codes == 0 and not self.class_weight:
+            raise ValueError("InfoGanHead(codes=0, class_weight=0): nothing to predict; give either")
+
+    @classmethod
+    def vp_gan(cls) -> "InfoGanHead":
+        """VP-GAN's class head: classes alone, from what the critic's last layer sees. Its weight is unknown."""
+        return cls(codes=0, critic_learns=False)
 
     def init(self, generator: Generator, data: ImageSet | None = None, critic: nn.Module | None = None) -> nn.Module:
         """The head, on the critic's device and in its precision."""
@@ -74,6 +92,9 @@ class InfoGanHead(CriticPenalty):
             raise ValueError(
                 f"InfoGanHead(codes={self.codes}): the latent has {dim} dimensions; give as many codes at most"
             )
+        outputs = (dim if self.codes is None else self.codes) + (generator.classes if self.class_weight else 0)
+        if not outputs:
+            raise ValueError("InfoGanHead(codes=0): the generator takes no classes; give codes to predict")
         weight = next(critic.parameters(), torch.empty(0))
         images = _example(generator, data).to(weight)
         labels = torch.zeros(len(images), dtype=torch.int64, device=weight.device)
@@ -90,7 +111,7 @@ class InfoGanHead(CriticPenalty):
                 self.width * features[0, 0].numel() if maps else features[0].numel(), self.width, gain=2**0.5
             ),
             nn.LeakyReLU(0.2),
-            EqualizedLinear(self.width, self.codes or dim),
+            EqualizedLinear(self.width, outputs),
         )
         return head.to(weight)
 
@@ -105,7 +126,7 @@ class InfoGanHead(CriticPenalty):
         """A scalar to add to the critic's loss."""
         if batch.fake_latents is None:
             raise ValueError("InfoGanHead predicts the latents of generated images; give fake_latents with the batch")
-        return self._error(critic, batch.fake, batch.fake_latents, batch.fake_labels, state)
+        return self._error(critic, batch.fake, batch.fake_latents, batch.fake_labels, state, self.critic_learns)
 
     def of_generator(
         self,
@@ -118,11 +139,33 @@ class InfoGanHead(CriticPenalty):
         rng: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
         """The same for the generator's loss."""
-        return self._error(critic, fake, latents, labels, state)
+        return self._error(critic, fake, latents, labels, state, True)
+
+    def errors(
+        self,
+        outputs: Float[Tensor, "batch outputs"],
+        codes: Float[Tensor, "batch n"],
+        labels: Int[Tensor, "batch"] | None,
+    ) -> Float[Tensor, "batch"]:
+        """The loss of each image, for the head's outputs: codes, then logits of classes."""
+        means, logits = outputs[:, : codes.shape[1]], outputs[:, codes.shape[1] :]
+        error = (codes - means).square().mean(1) if codes.shape[1] else outputs.new_zeros(len(outputs))
+        if not logits.shape[1]:
+            return error
+        if labels is None:
+            raise ValueError("InfoGanHead predicts the classes of generated images; give their labels with the batch")
+        return error + self.class_weight * F.cross_entropy(logits, labels, reduction="none")
 
     def _error(
-        self, critic: nn.Module, fake: Tensor, latents: Tensor, labels: Tensor | None, head: nn.Module | None
+        self,
+        critic: nn.Module,
+        fake: Tensor,
+        latents: Tensor,
+        labels: Tensor | None,
+        head: nn.Module | None,
+        through: bool,
     ) -> Tensor:
+        """The loss, whose gradient goes through the critic or stops there."""
         if head is None:
             raise ValueError(
                 "InfoGanHead learns a head: make it with state = penalty.init(generator, critic=critic), give its "
@@ -130,8 +173,9 @@ class InfoGanHead(CriticPenalty):
             )
         features = self._seen(critic, fake, labels)
         with torch.autocast(fake.device.type, enabled=False):
-            means = head(features)
-        return (latents[:, : means.shape[1]] - means).square().mean()
+            outputs = head(features if through else features.detach())
+        codes = latents if self.codes is None else latents[:, : self.codes]
+        return self.errors(outputs, codes, labels).mean()
 
     def _seen(self, critic: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
         """What the layer is given, for these images."""
