@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import orthogen as og
 from hosts import HOSTS
 from orthogen.core.kinds import LatentPenalty
-from orthogen.core.shared_pass import SharedPass, shares_base
+from orthogen.core.shared_pass import SharedPass
 
 PENALTIES = {
     "orojar": og.OroJaR(),
@@ -137,9 +137,10 @@ def test_a_shared_pass_saves_the_base_pass(
 
 
 def test_which_penalties_look_at_a_base_pass() -> None:
-    assert [name for name, penalty in PENALTIES.items() if shares_base(penalty)] == ["orojar", "orojar, mean"]
-    assert not shares_base(og.OroJaR(derivative=og.Exact()))
-    assert not shares_base(object())
+    assert [name for name, penalty in PENALTIES.items() if penalty.shares_base] == ["orojar", "orojar, mean"]
+    assert not og.OroJaR(derivative=og.Exact()).shares_base
+    assert og.VariationPredictability().shares_base
+    assert og.InfoGan().shares_base
 
 
 def test_the_generators_graph_goes_with_its_backward_pass() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import orthogen as og
 from orthogen.core.kinds import LatentPenalty
-from orthogen.training import step
+from orthogen.core.probing import ProbePenalty
 from orthogen.training.distributed import Processes
 from orthogen.training.feed import Batch
 from orthogen.training.step import Game
@@ -18,7 +18,8 @@ from tiny_gan import TinyGan, recipe
 def learned(monkeypatch: pytest.MonkeyPatch, share: bool, **fields: Any) -> tuple[list[Tensor], int, dict[str, Any]]:
     """The generator's weights after two steps, rows that its first layer saw in the second, and what was logged."""
     if not share:
-        monkeypatch.setattr(step, "shares_base", lambda penalty: False)
+        monkeypatch.setattr(ProbePenalty, "shares_base", False)
+        monkeypatch.setattr(og.VariationPredictability, "shares_base", False)
     made = recipe(clip=None, **fields)
     images = made.data.open()
     with torch.random.fork_rng():
@@ -40,14 +41,20 @@ def learned(monkeypatch: pytest.MonkeyPatch, share: bool, **fields: Any) -> tupl
 
 @pytest.mark.parametrize(
     ("penalty", "batch", "saved"),
-    [(og.OroJaR(), None, 8), (og.OroJaR(reduction="mean"), 4, 4), (og.HessianPenalty(), None, 0)],
+    [
+        (og.OroJaR(), None, 8),
+        (og.OroJaR(reduction="mean"), 4, 4),
+        (og.HessianPenalty(), None, 0),
+        (og.VariationPredictability(), None, 8),
+    ],
 )
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_sharing_changes_passes_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, penalty: LatentPenalty, batch: int | None, saved: int, accumulate: int
 ) -> None:
+    layers = () if isinstance(penalty, og.VariationPredictability) else ("1", "4")
     terms = {
-        "first": og.Term(penalty, 0.01, layers=("1", "4"), batch=batch),
+        "first": og.Term(penalty, 0.01, layers=layers, batch=batch),
         "second": og.Term(og.HessianPenalty(), 0.01),
     }
     fields = {"objective": og.Objective(og.NonSaturating(), terms), "accumulate": accumulate}

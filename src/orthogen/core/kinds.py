@@ -65,6 +65,11 @@ class LatentPenalty(ABC):
     ) -> dict[str, Tensor]:
         """One scalar per layer of the map, unweighted."""
 
+    @property
+    def shares_base(self) -> bool:
+        """Whether activations at z that are known (`LatentMap.at`) save it a pass; a step then hands in its own."""
+        return False
+
     def layer_weight(self, layer: str) -> float:
         """The weight of a layer's term in the sum; 1 unless the method has weights of its own."""
         return 1.0

@@ -82,7 +82,7 @@ class ProbePenalty(LatentPenalty):
 
     @property
     def shares_base(self) -> bool:
-        """Whether activations at z that are known (`LatentMap.at`) save it a pass."""
+        """Where the difference has a middle that does not cancel."""
         return self.derivative.needs_base(self.order, up_to_constant=self.order == 2)
 
     def layer_weight(self, layer: str) -> float:

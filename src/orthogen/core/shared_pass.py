@@ -1,7 +1,6 @@
 """One pass of a generator for several losses: its images for the critic, its activations for penalties on latents."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +11,7 @@ from orthogen.core.passes import OUTPUT
 from orthogen.core.shapes import Float
 from orthogen.core.untouched import full_precision
 
-__all__ = ["SharedPass", "shares_base"]
-
-
-def shares_base(penalty: Any) -> bool:
-    """Whether activations that are known save a latent penalty a pass, as its attribute ``shares_base`` says; no if it
-    has none.
-
-    Example:
-        >>> import orthogen as og
-        >>> shares_base(og.OroJaR()), shares_base(og.HessianPenalty())  # the latter's middle term cancels
-        (True, False)
-    """
-    return bool(getattr(penalty, "shares_base", False))
+__all__ = ["SharedPass"]
 
 
 class SharedPass:
@@ -65,7 +52,7 @@ class SharedPass:
         self._z = z
         names: tuple[str, ...] = (OUTPUT,)
         if layers and not torch.is_autocast_enabled(z.device.type):
-            f = given(probe(generator, (*layers, OUTPUT)), **conditions)
+            f = given(probe(generator, tuple(dict.fromkeys((*layers, OUTPUT)))), **conditions)
             before = _versions(generator.module)
             with full_precision(z.device):
                 names, self._made = f.layers, f.once(z)

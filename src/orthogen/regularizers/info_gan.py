@@ -100,6 +100,11 @@ class InfoGan(LatentPenalty):
         """How many of the encoder's outputs, the last ones, are about codes."""
         return self._count(dim) * (1 if self.loss == "mse" else 2)
 
+    @property
+    def shares_base(self) -> bool:
+        """The images are those that the critic sees."""
+        return True
+
     def errors(
         self, outputs: Float[Tensor, "batch outputs"], codes: Float[Tensor, "batch n"]
     ) -> Float[Tensor, "batch"]:

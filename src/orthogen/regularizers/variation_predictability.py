@@ -186,6 +186,11 @@ class VariationPredictability(LatentPenalty):
         other = (torch.arange(batch, device=rng.device) + shift) % batch
         return torch.where(changed > 0, z[other.to(z.device)], z), changed
 
+    @property
+    def shares_base(self) -> bool:
+        """The first images are those that the critic sees."""
+        return True
+
     def errors(self, outputs: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
         """The loss of each pair, for the recognizer's outputs."""
         if self.loss == "softmax":

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from orthogen.core.kinds import CriticBatch, CriticPenalty, LatentPenalty, WeightPenalty
 from orthogen.core.maps import given
-from orthogen.core.shared_pass import SharedPass, shares_base
+from orthogen.core.shared_pass import SharedPass
 from orthogen.layers.box import coarsen
 from orthogen.training.board import Board
 from orthogen.training.feed import Batch
@@ -120,7 +120,7 @@ def _generator_step(state: Board, real: Batch) -> Values:
 def _latent_terms(state: Board) -> tuple[dict[str, float], dict[str, float]]:
     """The latent penalties of this step with weights: those that stand on its own pass, and the others."""
     due = [each for each in state.due(LatentPenalty, state.step) if state.shares[each[0]]]
-    early = {name: weight for name, penalty, weight in due if shares_base(penalty)}
+    early = {name: weight for name, penalty, weight in due if penalty.shares_base}
     return early, {name: weight for name, _, weight in due if name not in early}
 
 
