@@ -9,7 +9,6 @@ from typing import Literal
 
 import orthogen as og
 from orthogen import recipes
-from orthogen.training.recipe import Adam
 
 __all__ = ["scenes"]
 
@@ -19,14 +18,12 @@ def scenes(*, penalty: Literal["none", "hessian_penalty", "orojar"] = "none") ->
     small = recipes.build("orojar.clevr_complex_small")
     assert isinstance(small, og.Recipe)
     model = replace(small.model, latent=og.Normal(8), channel_base=512, channel_max=32)
-    adam = Adam(3e-3, (0.0, 0.99))  # at the twin's rate of 1e-3 these widths draw no objects by then
     terms = {name: term for name, term in small.terms.items() if name != "orojar"}
     if penalty == "orojar":
         terms["orojar"] = replace(small.terms["orojar"], layers=model.preactivation_layers[:-1])
     elif penalty == "hessian_penalty":
-        terms["hessian_penalty"] = og.Term(
-            og.HessianPenalty(variance="population"), weight=1e-3, layers=model.penalized_layers[:-1]
-        )
+        term = recipes.build("hessian_penalty.clevr_complex_small").terms["hessian_penalty"]
+        terms["hessian_penalty"] = replace(term, layers=model.penalized_layers[:-1])
     return replace(
         small,
         name=f"scenes-{penalty}",
@@ -34,8 +31,6 @@ def scenes(*, penalty: Literal["none", "hessian_penalty", "orojar"] = "none") ->
         growth=og.Growth(stable=4_000, fade=4_000, batches=(64, 64, 32)),
         model=model,
         objective=replace(small.objective, terms=terms),
-        generator_optimizer=adam,
-        critic_optimizer=adam,
         ema=5_000,
         precision="bfloat16",
         channels_last=True,

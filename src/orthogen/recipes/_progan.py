@@ -63,6 +63,7 @@ class Release:
         lr: of both players.
         kimg: thousand images of a run from scratch.
         small: the term in the twins, with its weight.
+        rescaled: what there is to say about that weight.
         tuned: the weight for a trained network; that of the data set if None.
         departures: of its own.
     """
@@ -73,6 +74,7 @@ class Release:
     lr: float
     kimg: int
     small: Term
+    rescaled: str
     tuned: float | None
     departures: tuple[str, ...]
 
@@ -139,11 +141,7 @@ def full(release: Release, name: str, weight: float, way: Way) -> Recipe:
 
 TWIN = (
     "A twin for two CPU cores: drawn scenes of 32 pixels, up to 64 channels, 96,000 images, of which half are shown "
-    "while the networks grow from 4 pixels; batches of 64 to 32."
-)
-NORMALIZED = (
-    "The released weight belongs to the full width; here the penalty's activations are divided by their number, where "
-    "it sums them, and its weight is one that has an effect at this size."
+    "while the networks grow from 4 pixels; batches of 64 to 32, a learning rate of 0.003."
 )
 
 
@@ -159,7 +157,7 @@ def small(release: Release, name: str, weight: float, way: Way) -> Recipe:
     if "info_gan" in terms:
         terms["info_gan"] = Term(InfoGanHead(codes=SETS[name].codes, layer="b4.stddev", width=64))
     growth = None if way == "finetune" else Growth(stable=8_000, fade=8_000, batches=(64, 64, 32, 32))
-    adam = Adam(1e-3, (0.0, 0.99))
+    adam = Adam(3e-3, (0.0, 0.99))  # at 1e-3 nothing is drawn but a horizon by then
     return replace(
         whole,
         name=f"{release.paper}.{name}_small" + ("" if way == "scratch" else f"-{way}"),
@@ -175,6 +173,6 @@ def small(release: Release, name: str, weight: float, way: Way) -> Recipe:
         ema=2_000,
         checkpoint_every=24_000,
         sample_every=24_000,
-        departures=(TWIN, NORMALIZED, *whole.departures),
+        departures=(TWIN, release.rescaled, *whole.departures),
         metrics=("Activeness.hessian_penalty",),
     )

@@ -59,6 +59,7 @@ RELEASE = _progan.Release(
     lr=2e-4,
     kimg=100_000,
     small=Term(OroJaR(variance="population", normalize="numel"), weight=1.0),
+    rescaled="The released weight belongs to the full width and to sums over activations; here it is 1, and to means.",
     tuned=None,
     departures=(
         "The released network has no norm of the latent and no activation behind its first layer, and so have its "
