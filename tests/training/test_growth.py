@@ -163,6 +163,7 @@ def test_layers_wait_and_enter_as_far_as_they_are_there() -> None:
     assert ["penalty/image" in values for values in logged] == [False] * 3 + [True] * 3
     assert [float(values["penalty/image"]) for values in logged[3:]] == [0.5, 0.75, 1.0]
     assert plain.seen == [("output",)] * 6
+    assert [values["growth/lod"] for values in logged] == [1.0, 1.0, 1.0, 0.5, 0.25, 0.0]
     # the summands are logged unweighted
     assert float(logged[3]["penalty/named/b8.conv0"]) == 1.0
 

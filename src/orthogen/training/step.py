@@ -40,6 +40,8 @@ class Game(Board):
         # means over the critic's steps, of a lazy penalty over those that it took part in
         values: Values = {name: sum(each) / len(each) for name, each in found.items()}
         values |= _generator_step(self, share)
+        if self.recipe.growth is not None:
+            values["growth/lod"] = self.lod
         self.count()
         return values
 
