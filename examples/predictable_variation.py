@@ -42,7 +42,7 @@ def vp_gan(*, images: Images = "sprites", vp: bool = True) -> og.Recipe:
 
 
 def simple_gan(*, images: Images = "sprites", vp: bool = True) -> og.Recipe:
-    """Transposed convolutions with instance norm; loss, optimizers and recognizer are those of `vp_gan`."""
+    """Transposed convolutions with instance norm; loss and recognizer are those of `vp_gan`."""
     small = recipes.build("variation_predictability.shapes3d_small")
     assert isinstance(small, og.Recipe)
     model = og.SimpleGan(

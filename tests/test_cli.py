@@ -154,6 +154,29 @@ def test_overrides_reach_every_depth():
     assert changed.departures == build("orojar.sprites").departures
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--model.latent.dim", "4", "--model.modules", "Conv-up-3, C_global-4"],
+        ["--model.modules", "Conv-up-3, C_global-4", "--model.latent.dim", "4"],
+        [
+            "--objective.terms.variation-predictability.penalty.delta", "all",
+            "--objective.terms.variation-predictability.penalty.loss", "regression",
+        ],
+        ["--batch", "4", "--images", "16"],
+    ],
+    ids=["latent first", "modules first", "loss", "batch"],
+)  # fmt: skip
+def test_settings_that_belong_together_can_be_given_together(arguments):
+    recipe = build("variation_predictability.shapes3d_small")
+    changed = override(recipe, arguments)
+    found = {leaf.flag: leaf.value for leaf in leaves(changed)}
+    for flag, value in zip(arguments[::2], arguments[1::2], strict=True):
+        assert str(found[flag]) == value
+    before = {leaf.flag: leaf.value for leaf in leaves(recipe)}
+    assert {flag for flag in found if found[flag] != before[flag]} == set(arguments[::2])
+
+
 def test_no_override_is_no_change():
     recipe = build("hessian_penalty.sprites")
     assert override(recipe, []) is recipe

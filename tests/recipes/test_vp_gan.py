@@ -99,6 +99,7 @@ def test_a_twin_trains_and_goes_on_where_it_was_stopped(tmp_path: Path, name: st
 def test_the_class_is_read_back_off_the_critic_on_request(tmp_path: Path) -> None:
     assert "class_head" not in build("dsprites").terms
     full = recipes.build("variation_predictability.dsprites", class_head=True)
+    assert full.name == "variation_predictability.dsprites-class_head"  # whose run has a folder of its own
     assert full.terms["class_head"] == og.Term(og.InfoGanHead.vp_gan())
     assert "the class head has weight 1" in " ".join(full.departures).lower()
     small = recipes.build("variation_predictability.dsprites_small", class_head=True)

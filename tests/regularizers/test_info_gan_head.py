@@ -48,6 +48,10 @@ class Squares(og.core.kinds.ImageSet):
         return torch.zeros(len(index), 1, 8, 8, dtype=torch.uint8)
 
 
+class Photos(Squares):
+    channels, resolution = 3, 32
+
+
 def batch(labels, n=4):
     images, logits = torch.randn(n, 1, 8, 8), torch.zeros(n, 1)
     return CriticBatch(images, images.clone(), logits, logits, labels, labels, torch.randn(n, 4))
@@ -90,6 +94,16 @@ def test_the_critic_learns_of_it_only_where_it_is_asked_to(learns):
     images = seen.fake.clone().requires_grad_()
     penalty.of_generator(D, images, seen.fake_latents, labels, state=head).backward()
     assert images.grad.abs().sum() > 0
+
+
+def test_a_critic_that_insists_on_labels_gets_them():
+    model = og.Sngan(og.Normal(4), resolution=32, width=4, classes=3)
+    networks = model.build()
+    G, D = model.adapt(networks["generator"]), networks["critic"]
+    images, labels = torch.zeros(4, 3, 32, 32), torch.arange(4) % 3
+    for penalty in (replace(HEAD), InfoGanHead(codes=2, width=8)):
+        head = penalty.init(G, Photos(), critic=D)
+        assert penalty.of_generator(D, images, torch.zeros(4, 4), labels, state=head) > 0
 
 
 def test_a_head_that_knows_nothing_is_wrong_by_the_logarithm_of_the_classes():

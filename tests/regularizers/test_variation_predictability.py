@@ -17,6 +17,7 @@ from orthogen.core.latent import Normal
 from orthogen.core.maps import given as of
 from orthogen.core.maps import probe
 from orthogen.core.record import from_json, to_json
+from orthogen.regularizers.info_gan import InfoGan
 from orthogen.regularizers.variation_predictability import VariationPredictability as Vp
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "vp_losses.json").read_text())
@@ -109,7 +110,7 @@ def test_gauss_and_all_have_the_published_sizes(rng):
 
 
 def test_the_released_choices_have_names():
-    assert Vp.vp_gan() == Vp("gauss", 6.0, pair="concat", trunk="residual stddev", width=8, hidden=512)
+    assert Vp.vp_gan() == Vp("gauss", 6.0, pair="concat", trunk="residual stddev", width=8, hidden=512, noise="own")
     assert (Vp.vp_gan_all().delta, Vp.vp_gan_all().eps, Vp.vp_gan_all().loss) == ("all", 3.0, "regression")
     assert Vp.simple_gan() == Vp("gauss", 1.0, loss="binary")
 
@@ -245,6 +246,41 @@ def test_shares_the_images_of_the_adversarial_pass(monkeypatch, rng):
     torch.testing.assert_close(shared, plain)
 
 
+class Grainy(nn.Module):
+    """Draws anew whenever it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(5, 256), nn.Unflatten(1, (1, 16, 16)))
+
+    def forward(self, z):
+        return self.net(z) + torch.randn(len(z), 1, 16, 16)
+
+
+class Seen(nn.Module):
+    """Notes the pairs."""
+
+    def forward(self, pair):
+        self.pair = pair
+        return pair.new_zeros(len(pair), 5)
+
+
+@pytest.mark.parametrize("noise", ["same", "own"])
+def test_noise_inside_a_generator_is_the_same_in_a_pair_or_its_own(noise, rng):
+    g, state, z = adapt(Grainy(), Normal(5)), Seen(), torch.randn(4, 5, generator=rng)
+    penalty = Vp("step", 1.0, noise=noise)
+    before = torch.get_rng_state()
+    penalty(probe(g), z, state=state, rng=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.get_rng_state(), before)
+    _, one_hot = penalty.change(z, torch.Generator().manual_seed(0))
+    of_the_latent = -(one_hot @ g.module.net[0].weight.T).view(4, 1, 16, 16)
+    spread = (state.pair - of_the_latent).std().item()
+    assert spread == pytest.approx(0.0 if noise == "same" else 2**0.5, abs=0.1)
+    first = state.pair
+    penalty(probe(g), z, state=state, rng=torch.Generator().manual_seed(0))
+    assert torch.equal(state.pair, first)  # a seed fixes it
+
+
 def test_under_autocast_it_stays_float32(rng):
     g = generator()
     state, z = Vp().init(g), torch.randn(8, 5, generator=rng)
@@ -265,6 +301,12 @@ def test_mistakes_are_told_in_one_line(rng):
         Vp(delta="all", loss="regression", cascade=9)
     with pytest.raises(ValueError, match=r"eps=0.0\): the size of the change must be positive"):
         Vp(delta="gauss", eps=0.0)
+    with pytest.raises(ValueError, match=r"eps=inf\): the size of the change must be positive"):
+        Vp(delta="gauss", eps=math.inf)
+    for fields in ({"width": 0}, {"hidden": -1}, {"trunk": "residual", "hidden": 0}):
+        for kind in (Vp, InfoGan):
+            with pytest.raises(ValueError, match=r"give a width of 1 at least, and a hidden one of [01] at least"):
+                kind(**fields)
     with pytest.raises(ValueError, match=r"make it with state = penalty.init\(generator\), give its parameters to the"):
         Vp()(f, z)
     with pytest.raises(ValueError, match="has no probes: it draws pairs of latents with rng; leave probes out"):

@@ -151,5 +151,9 @@ def test_the_correlation_has_gradients_only_where_it_counts(weight, rng):
 def test_what_is_no_bound_is_refused(unchecked):
     with pytest.raises(ValueError, match=r"Elbo\(beta=-1.0\): the weight of the divergence cannot be negative; 1 is"):
         og.Elbo(beta=-1.0)
+    with pytest.raises(ValueError, match=r"Elbo\(beta=nan\)"):
+        og.Elbo(beta=float("nan"))
+    with pytest.raises(ValueError, match=r"Elbo\(total_correlation=nan\): give a number; 0 is the VAE"):
+        og.Elbo(total_correlation=float("nan"))
     with pytest.raises(ValueError, match=r"Elbo\(reconstruction='l1'\): 'bernoulli' or 'gaussian' is accepted"):
         og.Elbo(reconstruction="l1")  # type: ignore[arg-type]

@@ -88,13 +88,19 @@ def leaves(value: Any, prefix: str = "") -> Iterator[Leaf]:
             yield from leaves(child.value, f"{path}.")
 
 
-def _replaced(value: Any, path: Sequence[str], leaf: Any) -> Any:
-    if not path:
-        return leaf
-    head, *rest = path
+def _replaced(value: Any, changes: Mapping[tuple[str, ...], Any]) -> Any:
+    """The tree with other leaves at these paths. A node is made once, with all of its changes, as they may belong
+    together.
+    """
+    if () in changes:
+        return changes[()]
+    by_child: dict[str, dict[tuple[str, ...], Any]] = {}
+    for (head, *rest), leaf in changes.items():
+        by_child.setdefault(head, {})[tuple(rest)] = leaf
     if isinstance(value, Mapping):
-        return {**value, head: _replaced(value[head], rest, leaf)}
-    return dataclasses.replace(value, **{head: _replaced(getattr(value, head), rest, leaf)})
+        return {**value, **{head: _replaced(value[head], below) for head, below in by_child.items()}}
+    children = {head: _replaced(getattr(value, head), below) for head, below in by_child.items()}
+    return dataclasses.replace(value, **children)
 
 
 def _said(printed: str) -> str:
@@ -201,8 +207,6 @@ def override(
             if wants_help:
                 raise
             raise ValueError(_said(printed.getvalue())) from None
-    for i, leaf in enumerate(found):
-        value = getattr(parsed, f"option_{i}")
-        if value != leaf.value:
-            recipe = _replaced(recipe, leaf.path.split("."), value)
-    return recipe
+    values = [getattr(parsed, f"option_{i}") for i in range(len(found))]
+    changes = {tuple(leaf.path.split(".")): x for leaf, x in zip(found, values, strict=True) if x != leaf.value}
+    return _replaced(recipe, changes) if changes else recipe

@@ -21,8 +21,7 @@ DEPARTURES = (
     "How long the published runs were is unknown; 25,000 kimg is the released trainer's default.",
     "The release corrects the rate and the second beta of both optimizers for lazy regularization, of which the "
     "generator has none; here those of the critic alone, which has.",
-    "The release draws other noise for each image of a pair; here both have the same. In evaluation noise is stored, "
-    "where the release draws it anew for each process.",
+    "In evaluation noise is stored, where the release draws it anew for each process.",
     "The release measures FID and path length with latents from N(0, I); here all are drawn as in training.",
 )
 
@@ -50,6 +49,7 @@ def vp_gan(
     adam = Adam(lr=0.002, betas=(0.0, 0.99))
     penalty = replace(VariationPredictability.vp_gan(), width=model.critic_width, hidden=model.critic_hidden)
     terms = {"r1": Term(R1(gamma=100.0), every=EVERY), NAME: Term(penalty, weight=0.01)}
+    ten_ticks = 120_000 if model.resolution >= 128 else 160_000
     return Recipe(
         name=f"{NAME}.{name}",
         model=model,
@@ -60,8 +60,8 @@ def vp_gan(
         ema=10_000,
         generator_optimizer=adam,
         critic_optimizer=lazy(adam, EVERY),
-        checkpoint_every=120_000,
-        sample_every=120_000,
+        checkpoint_every=ten_ticks,
+        sample_every=ten_ticks,
         departures=(*DEPARTURES, *departures),
         metrics=metrics,
     )

@@ -69,7 +69,7 @@ def celeba_small() -> Recipe:
 
 def _with_class_head(recipe: Recipe, model: VcGenerator) -> Recipe:
     head = replace(InfoGanHead.vp_gan(), width=model.critic_hidden)
-    return _simple.with_term(recipe, "class_head", Term(head), HEAD)
+    return _simple.with_term(replace(recipe, name=f"{recipe.name}-class_head"), "class_head", Term(head), HEAD)
 
 
 def dsprites(*, class_head: bool = False) -> Recipe:
@@ -79,7 +79,8 @@ def dsprites(*, class_head: bool = False) -> Recipe:
         class_head: have the class read back off the critic's features (the released ``vc_gan_with_vc_head_with_cls``).
     """
     model = VcGenerator(Uniform(6, -2.0, 2.0), "dsprites", channels=1, critic_width=16)
-    recipe = _vp.vp_gan("dsprites", model, FactorClasses(Sprites(resolution=64), "shape"), SCRIPTLESS, DRAWN, CLASSES)
+    shapes = FactorClasses(Sprites(resolution=64), "shape")
+    recipe = _vp.vp_gan("dsprites", model, shapes, SCRIPTLESS, DRAWN, CLASSES, metrics=())  # which are of one class
     return _with_class_head(recipe, model) if class_head else recipe
 
 

@@ -12,9 +12,23 @@ from orthogen.core.shapes import Float, Int
 from orthogen.layers.conv_encoder import ConvEncoder
 from orthogen.layers.residual_encoder import ResidualEncoder
 
-__all__ = ["Trunk", "build", "label_of", "look"]
+__all__ = ["Trunk", "build", "check", "label_of", "look"]
 
 Trunk = Literal["simple", "residual", "residual stddev"]
+
+
+def check(owner: object, trunk: Trunk, width: int, hidden: int) -> None:
+    """Refuse a recognizer without channels.
+
+    Raises:
+        ValueError: the width of its convolutions or of its linear layer is none.
+    """
+    least = 0 if trunk == "simple" else 1
+    if width < 1 or hidden < least:
+        raise ValueError(
+            f"{type(owner).__name__}(trunk={trunk!r}, width={width}, hidden={hidden}): give a width of 1 at least, and "
+            f"a hidden one of {least} at least"
+        )
 
 
 def build(

@@ -36,15 +36,15 @@ class InfoGan(LatentPenalty):
         codes: n, how many latents are predicted; None for all.
         loss: ``gaussian`` or ``mse``.
         class_weight: of the classes' part, beside that of the codes; 0 leaves it out.
-        trunk: the encoder's layers: ``simple``, ``residual`` (as in VP-GAN) or ``residual stddev``, see
+        trunk: the encoder's layers: ``simple``, ``residual`` or ``residual stddev`` (as in VP-GAN), see
             `VariationPredictability`.
         width: channels of each of its convolutions, or at full resolution (``residual``; VP-GAN has 1024 / r for images
             of r pixels).
         hidden: width of its hidden linear layer; 512 in VP-GAN.
 
     Raises:
-        ValueError: more codes than latents; a negative weight; no encoder was given; probes were given; a map without
-            the labels that are to be predicted.
+        ValueError: a field is out of range; more codes than latents; no encoder was given; probes were given; a map
+            without the labels that are to be predicted.
 
     Reference:
         X. Chen, Y. Duan, R. Houthooft, J. Schulman, I. Sutskever, P. Abbeel, "InfoGAN: Interpretable Representation
@@ -75,6 +75,7 @@ class InfoGan(LatentPenalty):
         check_choices(self)
         if self.codes is not None and self.codes < 1:
             raise ValueError(f"InfoGan(codes={self.codes}): give at least 1 code, or None for the whole latent")
+        _recognizer.check(self, self.trunk, self.width, self.hidden)
         if not self.class_weight >= 0:
             raise ValueError(f"InfoGan(class_weight={self.class_weight}): give 0, for no classes, or more")
 

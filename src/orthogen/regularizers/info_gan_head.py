@@ -100,8 +100,8 @@ class InfoGanHead(CriticPenalty):
         labels = torch.zeros(len(images), dtype=torch.int64, device=weight.device)
         with torch.no_grad():
             try:
-                features = self._seen(critic, images, None)
-            except TypeError:  # it takes labels
+                features = self._seen(critic, images, labels if generator.classes else None)
+            except TypeError:  # it takes labels that the generator does not
                 features = self._seen(critic, images, labels)
         maps = features.ndim == 4
         head = nn.Sequential(

@@ -1,5 +1,6 @@
 """Variation Predictability: from two images one can tell which latent coordinate changed."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,6 +14,7 @@ from orthogen.core.kinds import ImageSet, LatentPenalty
 from orthogen.core.maps import LatentMap
 from orthogen.core.rng import private
 from orthogen.core.shapes import Float, Int
+from orthogen.core.untouched import seeded
 from orthogen.regularizers import _recognizer
 
 __all__ = ["VariationPredictability"]
@@ -49,8 +51,8 @@ class VariationPredictability(LatentPenalty):
     uniform on [-2, 2]^dim, where a step of standard deviation 6 takes three quarters of the changed coordinates out of
     the range that the critic ever sees; with ``redraw``, as in the pairs of VP-GAN's metric, none leaves it.
 
-    What the generator is given besides the latent, class labels for one, and noise inside it are the same in both
-    images. The simple recognizer has 2002 parameters for 64 pixels and 6 dimensions.
+    What the generator is given besides the latent, class labels for one, is the same in both images, and so is noise
+    inside it if not asked otherwise. The simple recognizer has 2002 parameters for 64 pixels and 6 dimensions.
 
     Attributes:
         delta: how z' is made. ``redraw``: coordinate d is that of another latent of the batch, which is a draw from the
@@ -60,7 +62,8 @@ class VariationPredictability(LatentPenalty):
         eps: size of the change, in units of the latent; not used by ``redraw``.
         cascade: steps in which the coordinates that may change become more, from the first 2 to all: d is uniform on
             the first min(dim, 2 + (step // (cascade // dim)) mod dim), over and over. Released with 100,000, and off;
-            0 for all from the start. A step is a call; the recognizer counts them.
+            0 for all from the start. A step is a call, of which a batch in several parts makes several; the recognizer
+            counts them.
         loss: ``softmax``: cross-entropy over the coordinates. ``binary``: one cross-entropy per coordinate against the
             one-hot of d, averaged over them. ``regression``: sum over coordinates of (sigmoid(Q) - u)^2.
         pair: whether the recognizer sees the ``difference`` of the images or both (``concat``, in their channels).
@@ -69,10 +72,12 @@ class VariationPredictability(LatentPenalty):
             standard deviation too, as released, by which what is said of a pair depends on the others.
         width: channels of each convolution (``simple``), or at full resolution, from where they double with every
             halving, up to 512 (``residual``); VP-GAN has 1024 / r for images of r pixels.
-        hidden: width of its hidden linear layer.
+        hidden: width of its hidden linear layer; a ``simple`` trunk can do without (0).
+        noise: what a generator draws inside: the ``same`` for both images of a pair, or each its ``own``, as VP-GAN's
+            release does, so that the recognizer must tell noise from what the latent did.
 
     Raises:
-        ValueError: ``loss`` or ``cascade`` and ``delta`` do not go together; ``eps`` is not positive; a batch of one
+        ValueError: ``loss`` or ``cascade`` and ``delta`` do not go together; a field is out of range; a batch of one
             with ``redraw``; no recognizer was given; probes were given.
 
     Reference:
@@ -101,6 +106,7 @@ class VariationPredictability(LatentPenalty):
     trunk: _recognizer.Trunk = "simple"
     width: int = 4
     hidden: int = 16
+    noise: Literal["same", "own"] = "same"
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -109,8 +115,11 @@ class VariationPredictability(LatentPenalty):
                 f"VariationPredictability(delta={self.delta!r}, loss={self.loss!r}): 'all' goes with 'regression', "
                 "the others go with 'softmax' or 'binary'"
             )
-        if not self.eps > 0:
-            raise ValueError(f"VariationPredictability(eps={self.eps}): the size of the change must be positive")
+        if not 0 < self.eps < math.inf:
+            raise ValueError(
+                f"VariationPredictability(eps={self.eps}): the size of the change must be positive, and finite"
+            )
+        _recognizer.check(self, self.trunk, self.width, self.hidden)
         if self.cascade < 0 or (self.cascade and self.delta == "all"):
             raise ValueError(
                 f"VariationPredictability(cascade={self.cascade}, delta={self.delta!r}): a cascade has some steps, in "
@@ -120,7 +129,7 @@ class VariationPredictability(LatentPenalty):
     @classmethod
     def vp_gan(cls) -> "VariationPredictability":
         """VP-GAN's released training script, for 128 pixels; ``width`` is 16 for 64 pixels."""
-        return cls("gauss", 6.0, loss="softmax", pair="concat", trunk="residual stddev", width=8, hidden=512)
+        return cls("gauss", 6.0, pair="concat", trunk="residual stddev", width=8, hidden=512, noise="own")
 
     @classmethod
     def vp_gan_all(cls) -> "VariationPredictability":
@@ -222,9 +231,14 @@ class VariationPredictability(LatentPenalty):
             raise ValueError(
                 "VariationPredictability has no probes: it draws pairs of latents with rng; leave probes out"
             )
-        changed, target = self.change(z, private() if rng is None else rng, self._among(state, z.shape[1]))
+        rng = private() if rng is None else rng
+        changed, target = self.change(z, rng, self._among(state, z.shape[1]))
         known = f.known(z)
-        if known is None:
+        if self.noise == "own":
+            known = f(z) if known is None else known
+            with seeded(rng, z.device):
+                after = f(changed)
+        elif known is None:
             known, after = f.passes(torch.stack([z, changed]))
         else:
             after = f(changed)

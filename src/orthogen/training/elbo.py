@@ -111,8 +111,10 @@ class Elbo:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if self.beta < 0:
+        if not 0 <= self.beta < math.inf:
             raise ValueError(f"Elbo(beta={self.beta}): the weight of the divergence cannot be negative; 1 is the VAE")
+        if not math.isfinite(self.total_correlation):
+            raise ValueError(f"Elbo(total_correlation={self.total_correlation}): give a number; 0 is the VAE")
 
     def errors(
         self, logits: Float[Tensor, "batch c h w"], images: Float[Tensor, "batch c h w"]
