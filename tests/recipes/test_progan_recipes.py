@@ -38,6 +38,7 @@ def test_rows_of_the_table(paper: str, name: str) -> None:
     assert (made.generator_optimizer.lr, made.generator_optimizer.betas) == (lr, (0.0, 0.99))
     assert made.generator_optimizer.eps == 1e-8
     assert (made.images, made.ema, made.critic_steps) == (kimg * 1_000_000, 10_000, 1)
+    assert made.growth.batch(6_600_001, 256) == 32
     assert [made.batch_at(images) for images in (0, 900_000, 1_800_001, 3_000_001, 4_200_001, 5_400_001)] == [
         2048, 1024, 512, 256, 128, 96,
     ]  # fmt: skip
@@ -48,11 +49,24 @@ def test_rows_of_the_table(paper: str, name: str) -> None:
 
     head = recipes.build(f"{paper}.{name}", way="infogan").terms
     assert set(head) == {"gradient_penalty", "drift", "info_gan"}
-    assert (head["info_gan"].weight, head["info_gan"].penalty.codes) == (1.0, codes)
+    assert head["info_gan"] == og.Term(og.InfoGanHead(codes, layer="b4.stddev", width=512))
     assert set(recipes.build(f"{paper}.{name}", way="vanilla").terms) == {"gradient_penalty", "drift"}
     tuned = recipes.build(f"{paper}.{name}", way="finetune")
     assert (tuned.terms[paper].weight, tuned.terms[paper].ramp) == ((0.1, weight)[paper == "orojar"], 10_000_000)
     assert (tuned.growth, tuned.initial) == (None, f"runs/{paper}.{name}-vanilla")
+    assert (tuned.images, tuned.batch) == (20_000_000, 96)
+
+
+@pytest.mark.parametrize("small", ["", "_small"])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_said_is_said_of_this_way(way: str, small: str) -> None:
+    said = " ".join(recipes.build(f"hessian_penalty.clevr_simple{small}", way=way).departures)
+    assert ("maximum over the batch of a process" in said) is (way in ("scratch", "finetune"))
+    assert ("The released weight of 0.1 leaves" in said) is (bool(small) and way in ("scratch", "finetune"))
+    assert ("grow from 4 pixels" in said) is (bool(small) and way != "finetune")
+    assert ("twice the warm-up" in said) is (way == "finetune")
+    assert ("32,000 images, a third" in said) is (bool(small) and way == "finetune")
+    assert ("as many codes as the set" in said) is (way == "infogan")
 
 
 @pytest.mark.parametrize("paper", ["hessian_penalty", "orojar"])

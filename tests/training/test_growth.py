@@ -99,9 +99,23 @@ def test_optimizers_start_anew_as_a_resolution_begins_and_as_it_is_there() -> No
         with feed:
             for _ in expected:
                 state.take_step(feed(state.images))
-                moments = state.players["critic"].tensors()
-                counts.append(int(moments["network.b4.dense1.weight/step"]))
-        assert counts == expected
+                layers = {"critic": "b4.dense1", "generator": "b4.conv1.conv"}
+                moments = {name: player.tensors() for name, player in state.players.items()}
+                counts.append([int(moments[name][f"network.{at}.weight/step"]) for name, at in layers.items()])
+        assert counts == [[count, count] for count in expected]
+
+
+def test_the_critic_sees_real_images_of_the_level() -> None:
+    state, feed = start(small())
+    seen = []
+    state.critic.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    with feed:
+        for _ in range(7):
+            batch, before = feed(state.images), len(seen)
+            state.take_step(batch)
+            torch.testing.assert_close(seen[before], coarsen(batch.images, state.lod), rtol=0, atol=0)
+            level = coarsen(seen[before], 1.0) - seen[before]
+            assert bool(level.abs().max() < 1e-6) is (state.lod == 1.0)  # pixels of 2 x 2 while there are 4
 
 
 def test_rates_by_resolution() -> None:
@@ -168,6 +182,38 @@ def test_layers_wait_and_enter_as_far_as_they_are_there() -> None:
     assert float(logged[3]["penalty/named/b8.conv0"]) == 1.0
 
 
+def test_a_layer_that_waits_may_have_a_weight() -> None:
+    layers = ("b4.conv1", "b8.conv1")
+    for kind in (og.HessianPenalty, og.OroJaR):
+        terms = {"one": og.Term(kind(layer_weights={"b8.conv1": 2.0}), layers=layers)}
+        state, feed = start(small(objective=og.Objective(og.Wasserstein(), terms)))
+        with feed:
+            logged = [state.take_step(feed(state.images)) for _ in range(6)]
+        assert "penalty/one/b8.conv1" not in logged[0]
+        last = {name: float(logged[-1][name]) for name in logged[-1] if name.startswith("penalty/one")}
+        assert last["penalty/one"] == pytest.approx(
+            last["penalty/one/b4.conv1"] + 2 * last["penalty/one/b8.conv1"], rel=1e-5
+        )
+    wrong = {"one": og.Term(og.OroJaR(layer_weights={"b8.conv0": 2.0}), layers=layers)}
+    state, feed = start(small(objective=og.Objective(og.Wasserstein(), wrong)))
+    with feed, pytest.raises(ValueError, match=r"layer_weights names \['b8.conv0'\]; the map has \['b4.conv1', 'b8"):
+        state.take_step(feed(state.images))
+
+
+def test_batches_that_the_critic_cannot_group_are_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"a batch of 6 \(12 / 2 parts\) was given to minibatch_stddev; give a multiple"
+    ):
+        og.train(small(growth=og.Growth(batches=(16, 12)), accumulate=2), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_level_of_detail_is_not_averaged_over_processes() -> None:
+    state, _ = start(small())
+    lods = {id(network.lod) for network in state.networks.values()}
+    assert lods.isdisjoint(id(buffer) for buffer in state.buffers)
+
+
 def test_the_image_of_a_resolution_is_seen_while_it_is_there() -> None:
     watched = Watched()
     terms = {"watched": og.Term(watched, layers=("b4.torgb", "b8.torgb"))}
@@ -204,6 +250,8 @@ def test_recipes_that_cannot_grow() -> None:
     simple = og.SimpleGan(og.Normal(3), channels=3, resolution=32, width=0.1)
     with pytest.raises(ValueError, match="SimpleGan does not grow; leave growth out"):
         start(og.Recipe("x", simple, og.Shapes3d(resolution=32), growth=og.Growth()))
+    with pytest.raises(ValueError, match=r"growth.start=2: lod is 2; this network has 0 \(8 pixels\) to 1 \(4"):
+        start(small(growth=og.Growth(start=2)))
     with pytest.raises(ValueError, match=r"start=16.*never reaches 8 pixels"):
         small(growth=og.Growth(start=16))
     with pytest.raises(ValueError, match=r"growth.batches has 9, accumulate=2"):
@@ -318,17 +366,26 @@ def test_a_run_begins_with_another_runs_weights(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("its", "own", "lod"), [(None, og.Growth(), 1.0), (og.Growth(), None, 0.0)])
+@pytest.mark.parametrize(
+    ("its", "its_lod", "own", "lod"), [(None, 0.0, og.Growth(), 1.0), (og.Growth(), 1.0, og.Growth(), 1.0)]
+)
 def test_a_run_begins_at_its_own_level_whatever_that_of_the_other_was(
-    its: og.Growth | None, own: og.Growth | None, lod: float, tmp_path: Path
+    its: og.Growth | None, its_lod: float, own: og.Growth | None, lod: float, tmp_path: Path
 ) -> None:
     first = og.train(small(growth=its, images=16), tmp_path / "first", quiet=True)
-    assert first.network("critic", model=small().model).lod.item() == 1 - lod
+    assert first.network("critic", model=small().model).lod.item() == its_lod
     state, _ = start(small(growth=own))
     begin_with(state, str(first.folder))
     assert state.lod == lod
     assert {net.lod.item() for net in (*state.networks.values(), state.average.module)} == {lod}
     assert {net.level for net in (*state.networks.values(), state.average.module)} == {1 - int(lod)}
+
+
+def test_a_run_that_was_growing_is_not_tuned_at_full_resolution(tmp_path: Path) -> None:
+    og.train(small(images=16), tmp_path / "first", quiet=True)
+    tuned = small(name="tuned", growth=None, initial=str(tmp_path / "first"))
+    with pytest.raises(ValueError, match=r"initial: .*first was still growing: its level of detail is 1, and nothing"):
+        og.train(tuned, tmp_path / "tuned", quiet=True)
 
 
 def test_runs_that_nothing_can_begin_with(tmp_path: Path) -> None:

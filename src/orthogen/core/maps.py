@@ -68,6 +68,7 @@ class LatentMap:
     _conditions: Mapping[str, Tensor] = field(default_factory=dict)
     _bases: tuple[tuple[Tensor, Tensor], ...] = ()
     _known: "_Known | None" = None
+    waiting: tuple[str, ...] = ()
 
     @property
     def dim(self) -> int:
@@ -268,13 +269,14 @@ class LatentMap:
         return activations
 
 
-def probe(generator: Generator, layers: Sequence[str] = ()) -> LatentMap:
+def probe(generator: Generator, layers: Sequence[str] = (), *, waiting: Sequence[str] = ()) -> LatentMap:
     """Look at some layers of a generator as a function of its latent.
 
     Args:
         generator: made by `orthogen.adapt`.
         layers: names of ``dict(module.named_modules())``; ``"output"``, or no name at all, is the image. A pass stops
             after the last layer asked for. A layer that is called twice gives its last output.
+        waiting: further ones, that do not run before the generator has grown; weights may name them already.
 
     Raises:
         ValueError: no layer has that name; the message lists the nearest ones.
@@ -290,7 +292,7 @@ def probe(generator: Generator, layers: Sequence[str] = ()) -> LatentMap:
     if isinstance(layers, str):
         layers = (layers,)
     host = Host(generator, tuple(dict.fromkeys(layers)))
-    return LatentMap(host, host.layers)
+    return LatentMap(host, host.layers, waiting=tuple(waiting))
 
 
 def given(f: LatentMap, **conditions: Tensor) -> LatentMap:

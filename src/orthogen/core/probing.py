@@ -114,9 +114,9 @@ class ProbePenalty(LatentPenalty):
             ValueError: probes of the wrong shape, fewer than 2, or a weight for a layer that the map does not have.
         """
         probes = self._probes(z, rng, probes)
-        unknown = set(self.layer_weights) - set(f.layers)
+        unknown = set(self.layer_weights) - {*f.layers, *f.waiting}
         if unknown:
-            raise ValueError(f"layer_weights names {sorted(unknown)}; the map has {list(f.layers)}")
+            raise ValueError(f"layer_weights names {sorted(unknown)}; the map has {[*f.layers, *f.waiting]}")
         reduce = torch.amax if self.reduction == "max" else torch.mean
         with f.session():
             everything = torch.arange(len(z), device=z.device)

@@ -31,16 +31,21 @@ def minibatch_stddev(x: Float[Tensor, "batch c h w"], group: int = 4) -> Float[T
         >>> minibatch_stddev(x).flatten(1)
         tensor([[1., 2.], [5., 2.]])
     """
-    size = min(group, len(x))
-    if len(x) % size:
-        raise ValueError(
-            f"a batch of {len(x)} was given to minibatch_stddev; give a multiple of its group of {group}, or fewer"
-        )
+    size = _group(len(x), group)
     groups = x.unflatten(0, (size, -1))
     variance = groups.var(dim=0, correction=0)
     spread = (variance + 1e-8).sqrt().mean(dim=(1, 2, 3))
     channel = spread.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])
     return torch.cat([x, channel], dim=1)
+
+
+def _group(batch: int, group: int, owner: str = "") -> int:
+    """Samples of a group in a batch of that many."""
+    size = min(group, batch)
+    if batch % size:
+        what = owner or f"a batch of {batch}"
+        raise ValueError(f"{what} was given to minibatch_stddev; give a multiple of its group of {group}, or fewer")
+    return size
 
 
 class MinibatchStddev(nn.Module):
@@ -57,6 +62,18 @@ class MinibatchStddev(nn.Module):
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c2 h w"]:
         """``x`` with one more channel."""
         return minibatch_stddev(x, self.group)
+
+    def check(self, batch: int, owner: str) -> None:
+        """Whether a batch of that size can be divided into groups.
+
+        Args:
+            batch: its samples.
+            owner: how a message should call it.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        _group(batch, self.group, owner)
 
     def extra_repr(self) -> str:
         """What ``print(module)`` shows."""

@@ -119,7 +119,7 @@ def full(release: Release, name: str, weight: float, way: Way) -> Recipe:
         terms["info_gan"] = Term(InfoGanHead(codes=row.codes, layer="b4.stddev", width=512))
     tuned = way == "finetune"
     adam = Adam(release.lr, (0.0, 0.99))
-    said = {"finetune": (TUNED,), "infogan": (HEAD,)}.get(way, ())
+    said = {"scratch": (GPUS,), "finetune": (GPUS, TUNED), "infogan": (HEAD,), "vanilla": ()}[way]
     return Recipe(
         name=own if way == "scratch" else f"{own}-{way}",
         model=model,
@@ -127,22 +127,21 @@ def full(release: Release, name: str, weight: float, way: Way) -> Recipe:
         objective=Objective(Wasserstein(critic_scale=1.0), terms),
         images=2 * WARM_UP if tuned else 1000 * release.kimg,
         batch=96,
-        growth=None if tuned else Growth(stable=STAGE, fade=STAGE, batches=(2048, 1024, 512, 256, 128, 96)),
+        growth=None if tuned else Growth(stable=STAGE, fade=STAGE, batches=(2048, 1024, 512, 256, 128, 96, 32)),
         initial=f"runs/{own}-vanilla" if tuned else "",
         generator_optimizer=adam,
         critic_optimizer=adam,
         ema=10_000,
         checkpoint_every=STAGE,
         sample_every=STAGE,
-        departures=(GPUS, SCHEDULE, *release.departures, *said, UNKNOWN),
+        departures=(SCHEDULE, *release.departures, *said, UNKNOWN),
         metrics=("Activeness.hessian_penalty", "Diagonality.hessian_penalty", "VariationScore.progan"),
     )
 
 
-TWIN = (
-    "A twin for two CPU cores: drawn scenes of 32 pixels, up to 64 channels, 96,000 images, of which half are shown "
-    "while the networks grow from 4 pixels; batches of 64 to 32, a learning rate of 0.003."
-)
+TWIN = "A twin for two CPU cores: drawn scenes of 32 pixels, up to 64 channels, 96,000 images, a rate of 0.003."
+GROWN = "Half of the images are shown while the networks grow from 4 pixels, in batches of 64 to 32."
+WARMED = "The twin's penalty comes in over 32,000 images, a third of them, whatever is said of the full run."
 
 
 def small(release: Release, name: str, weight: float, way: Way) -> Recipe:
@@ -157,6 +156,12 @@ def small(release: Release, name: str, weight: float, way: Way) -> Recipe:
     if "info_gan" in terms:
         terms["info_gan"] = Term(InfoGanHead(codes=SETS[name].codes, layer="b4.stddev", width=64))
     growth = None if way == "finetune" else Growth(stable=8_000, fade=8_000, batches=(64, 64, 32, 32))
+    said = {
+        "scratch": (GROWN, release.rescaled),
+        "finetune": (release.rescaled, WARMED),
+        "infogan": (GROWN,),
+        "vanilla": (GROWN,),
+    }[way]
     adam = Adam(3e-3, (0.0, 0.99))  # at 1e-3 nothing is drawn but a horizon by then
     return replace(
         whole,
@@ -173,6 +178,6 @@ def small(release: Release, name: str, weight: float, way: Way) -> Recipe:
         ema=2_000,
         checkpoint_every=24_000,
         sample_every=24_000,
-        departures=(TWIN, release.rescaled, *whole.departures),
+        departures=(TWIN, *said, *whole.departures),
         metrics=("Activeness.hessian_penalty",),
     )

@@ -16,6 +16,7 @@ from orthogen.core.score import Score
 from orthogen.core.score_file import plain
 from orthogen.core.shapes import Float, Int
 from orthogen.core.untouched import evaluating, seeded
+from orthogen.layers.minibatch_stddev import MinibatchStddev
 from orthogen.training.augmented import Augmented
 from orthogen.training.distributed import Processes
 from orthogen.training.latent_terms import latent_maps
@@ -52,7 +53,11 @@ class Board(State):
         self._label_weights = self._label_shares(images)
         self._images, self._validation = images, recipe.validation
         self.lod = recipe.lod(0)
-        self._look()
+        self._check_groups()
+        try:
+            self._look()
+        except ValueError as error:
+            raise ValueError(f"growth.start={recipe.growth.start}: {error}" if recipe.growth else str(error)) from error
         processes.first(self._prepare)  # which all must hear of where something is missing
 
     @property
@@ -93,6 +98,14 @@ class Board(State):
             raise ValueError(
                 f"{type(model).__name__} takes {model.classes} classes and {type(data).__name__} has {has}; give {fit}"
             )
+
+    def _check_groups(self) -> None:
+        """Refuse batches that a critic cannot divide into its groups, before the days until their time comes."""
+        parts = self.processes.size * self.recipe.accumulate
+        layers = [part for part in self.critic.modules() if isinstance(part, MinibatchStddev)]
+        for layer in layers:
+            for batch in self.recipe.batches:
+                layer.check(batch // parts, f"a batch of {batch // parts} ({batch} / {parts} parts)")
 
     def _label_shares(self, images: ImageSet) -> Float[Tensor, "classes"]:
         """How often each class is drawn for generated images, up to a factor."""
@@ -168,7 +181,8 @@ class Board(State):
             shares = {layer: self.recipe.model.layer_share(layer, self.lod) for layer in layers} or {OUTPUT: 1.0}
             self.shares[name] = {layer: share for layer, share in shares.items() if share}
             if (there := tuple(self.shares[name])) and there != self.maps[name].layers:
-                self.maps[name] = probe(self.generator, there)
+                waiting = [layer for layer, share in shares.items() if not share]
+                self.maps[name] = probe(self.generator, there, waiting=waiting)
 
     def told(self) -> dict[str, Any]:
         """The level of detail."""
@@ -178,6 +192,16 @@ class Board(State):
         """Go on at that level of detail."""
         self.lod = told["lod"]
         self._look()
+
+    def take_over(self, told: Mapping[str, Any]) -> None:
+        """Go on with networks that have grown as far as these at least."""
+        lod = told.get("lod", 0.0)
+        if lod > self.lod:
+            raise ValueError(
+                f"was still growing: its level of detail is {lod:g}, and nothing of the {self.lod:g} at which this run "
+                "begins is trained; train it to the end first"
+            )
+        super().take_over(told)
 
     def condition(self, labels: Tensor | None) -> dict[str, Tensor]:
         """Labels as the generator's keyword; nothing for one that takes none."""

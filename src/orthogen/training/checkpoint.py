@@ -78,7 +78,7 @@ def begin_with(state: State, folder: str) -> None:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it holds no run, or none with a whole checkpoint, or its networks are others.
+        ValueError: it holds no run, or none with a whole checkpoint; its networks are others, or have grown less far.
     """
     try:
         newest = open_run(folder).newest
@@ -90,7 +90,10 @@ def begin_with(state: State, folder: str) -> None:
         _give(network, newest.tensors(f"network/{name}/"), f"the {name}", folder)
     if state.average.module is not state.average.network:
         _give(state.average.module, newest.generator_tensors(), "the average", folder)
-    state.recall(state.told())
+    try:
+        state.take_over(newest.numbers()["told"])
+    except ValueError as error:
+        raise ValueError(f"initial: {folder} {error}") from error
 
 
 def _give(network: nn.Module, tensors: Mapping[str, Tensor], what: str, folder: str) -> None:

@@ -95,7 +95,9 @@ class State(ABC):
         self.memories = self._remember(images)
         self.players = self.seat(images)
         modules = (self.networks, self.memories)
-        self.buffers = [x for module in modules for x in module.buffers() if x.is_floating_point()]
+        buffers = [item for module in modules for item in module.named_buffers() if item[1].is_floating_point()]
+        # a level of detail is the schedule's, and the same everywhere
+        self.buffers = [x for name, x in buffers if name.rpartition(".")[2] != "lod"]
         for module in (*modules, self.average.module):
             processes.agree(module.state_dict().values())
         self.images, self.step, self.seconds, self.meter = 0, 0, 0.0, Meter(processes)
@@ -152,6 +154,14 @@ class State(ABC):
 
     def recall(self, told: Mapping[str, Any]) -> None:  # noqa: B027 (not every kind of run has something to say)
         """Go on from what `told` said, once everything else is as it was."""
+
+    def take_over(self, told: Mapping[str, Any]) -> None:
+        """Go on, at image 0, with the weights of another run, which told this of itself.
+
+        Raises:
+            ValueError: nothing can begin with them.
+        """
+        self.recall(self.told())
 
     # -------------------------------------------------------------------------------------- what all of them have
     def _remember(self, images: ImageSet) -> nn.ModuleDict:
