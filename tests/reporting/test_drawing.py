@@ -99,6 +99,18 @@ def test_no_pass_is_larger_than_asked_and_all_are_counted():
     assert said == [("drawing strips", 8)]
 
 
+def test_a_generator_in_double_precision_gets_latents_of_its_kind(rng):
+    net = nn.Sequential(nn.Linear(3, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4))).double()
+    G = og.adapt(net, og.Normal(3))
+    single = og.adapt(nn.Sequential(*net).float(), og.Normal(3))
+    low = traversal(single, n=2, steps=3, rng=torch.Generator().manual_seed(1))
+    net.double()
+    high = traversal(G, n=2, steps=3, rng=torch.Generator().manual_seed(1))
+    assert (high.int() - low.int()).abs().max() <= 1
+    maps = og.penalty_maps(G, "OroJaR", samples=1, k=4)
+    assert maps.maps.isfinite().all()
+
+
 def test_base_latents_follow_the_seed():
     G = linear_generator()
     first, again, other = (traversal(G, n=2, steps=3, rng=torch.Generator().manual_seed(s)) for s in (1, 1, 2))

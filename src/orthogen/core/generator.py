@@ -81,6 +81,12 @@ class Generator:
         return torch.device("cpu")
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What latents for it are: float64 where the module's first parameter is, else float32."""
+        first = next((p.dtype for p in self.module.parameters() if p.is_floating_point()), None)
+        return torch.float64 if first == torch.float64 else torch.float32
+
+    @property
     def digest(self) -> str:
         """A hash of its weights and buffers, which names them wherever they are stored."""
         return digest({**dict(self.module.named_parameters()), **dict(self.module.named_buffers())})

@@ -21,9 +21,7 @@ __all__ = ["checked_count", "columns_of", "found", "frozen", "gram", "initialize
 
 def latents(generator: Generator, n: int, rng: torch.Generator | None) -> Float[Tensor, "n dim"]:
     """Fresh latents on the generator's device, in its precision but in float32 at least."""
-    first = next((p for p in generator.module.parameters() if p.is_floating_point()), torch.empty(0))
-    z = generator.latent.sample(n, rng=rng, device=generator.device)
-    return z.to(torch.promote_types(first.dtype, torch.float32))
+    return generator.latent.sample(n, rng=rng, device=generator.device).to(generator.dtype)
 
 
 _COLUMNS, _ROWS = 1 << 16, 128  # of a product in double precision at a time

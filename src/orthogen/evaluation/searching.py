@@ -122,9 +122,8 @@ def _seen(generator: Generator) -> Tensor:
     """Some numbers of two images of it."""
     with resting(generator, randomness.generator("seen", "noise")):
         z = generator.latent.sample(2, rng=randomness.generator("seen"), device=generator.device)
-        first = next((p for p in generator.module.parameters() if p.is_floating_point()), z)
         rows = {generator.condition: torch.zeros(2, dtype=torch.int64, device=z.device)} if generator.classes else {}
-        numbers = generator(z.to(torch.promote_types(first.dtype, z.dtype)), **rows).flatten()
+        numbers = generator(z.to(generator.dtype), **rows).flatten()
     return numbers[:: -(-len(numbers) // _SEEN)].float().cpu().contiguous()
 
 

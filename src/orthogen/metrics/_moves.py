@@ -24,7 +24,6 @@ __all__ = [
     "latents",
     "points_along",
     "points_by_block",
-    "precision",
     "refuse_not_finite",
     "refuse_seeing_each_other",
     "replaced",
@@ -109,12 +108,6 @@ def unit(directions: Directions) -> Directions:
 
 
 # ---------------------------------------------------------------------------------------------- latents
-def precision(generator: Generator) -> torch.dtype:
-    """The type of latents for the generator: float64 where its first parameter is, else float32."""
-    first = next((p.dtype for p in generator.module.parameters() if p.is_floating_point()), None)
-    return torch.float64 if first == torch.float64 else torch.float32
-
-
 def latents(
     generator: Generator,
     n: int,
@@ -130,7 +123,7 @@ def latents(
     for name, columns in held_columns(generator.latent, held).items():
         own = z if latent is None else generator.latent.sample(n, rng=rng)
         z[:, columns] = held[name] * own[:, columns]
-    return z.to(generator.device, torch.promote_types(z.dtype, precision(generator)))
+    return z.to(generator.device, torch.promote_types(z.dtype, generator.dtype))
 
 
 def replaced(z: Float[Tensor, "n dim"], direction: Float[Tensor, "dim"], to: float) -> Float[Tensor, "n dim"]:

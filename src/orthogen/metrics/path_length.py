@@ -21,7 +21,7 @@ from orthogen.core.score import Score
 from orthogen.core.shapes import Float
 from orthogen.core.untouched import evaluating, seeded
 from orthogen.metrics._lpips import Lpips
-from orthogen.metrics._moves import directions_of, held_columns, precision, try_out
+from orthogen.metrics._moves import directions_of, held_columns, try_out
 from orthogen.metrics._paths import Prior, Way, between, prior_draw, trim
 from orthogen.metrics._resizing import face, resized
 
@@ -184,7 +184,7 @@ class PathLengthScore(LatentMetric):
         total, f, found = math.ceil(self.samples / self.batch), probe(generator), []
         with evaluating(generator.module, *networks(distance)):
             for i, ends in enumerate(track(self._ends(generator.latent, within, rng), "path length", total)):
-                pair = ends.to(generator.device, precision(generator))
+                pair = ends.to(generator.device, generator.dtype)
                 if i == 0:
                     self._check_shape(try_out("PathLengthScore", generator, f, pair[0]))
                 with seeded(rng, pair.device):

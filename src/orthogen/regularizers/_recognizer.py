@@ -42,9 +42,7 @@ def build(
     critic it is taken from. The shape is that of ``data``, or is read off two images of the generator, which leaves no
     trace in it.
     """
-    first = next(generator.module.parameters(), torch.empty(0))
-    dtype = torch.promote_types(first.dtype, torch.float32)
-    z = torch.zeros(2, generator.latent.dim, dtype=dtype, device=generator.device)
+    z = torch.zeros(2, generator.latent.dim, dtype=generator.dtype, device=generator.device)
     if data is not None:
         shape = (data.channels, data.resolution, data.resolution)
     else:

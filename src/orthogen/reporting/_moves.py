@@ -118,7 +118,7 @@ class Moves:
             if n < 1:
                 raise ValueError(f"n={n}: a traversal starts from at least one latent")
             z = generator.latent.sample(n, rng=rng)
-        z = z.to(generator.device)
+        z = z.to(generator.device, torch.promote_types(z.dtype, generator.dtype))
         given = dict(conditions or {})
         for name, value in given.items():
             if len(value) != len(z):
