@@ -61,6 +61,7 @@ class LatentMap:
 
     Made by `probe`; `given` and `along` make further ones. ``"output"`` among the layers is the image. Conditions and
     base latents have one row per sample; a batch of ``m * n`` latents, k-major (``[z; z; ...]``), repeats those ``n``.
+    ``waiting`` names layers that will be among its layers when the generator has grown.
     """
 
     _host: Host
