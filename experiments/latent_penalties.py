@@ -113,9 +113,12 @@ def figure(folders: Mapping[str, Path], to: Path, seed: int = 1) -> None:
             active = next(score for score in read(folder) if score.name == "Activeness").parts["activeness"]
             order = torch.tensor(active).argsort(descending=True)
             images = traversal(og.load(folder), n=2, steps=7, rng=torch.Generator().manual_seed(seed))[order]
-            rows = images.flatten(1, 2).flatten(0, 1)
-            sheet = make_grid(rows, nrow=images.shape[1] * images.shape[2], padding=2, pad_value=255)
-            panel.imshow(sheet.permute(1, 2, 0))
+            blocks = [
+                make_grid(images[:, i].flatten(0, 1), nrow=images.shape[2], padding=2, pad_value=255)
+                for i in range(images.shape[1])
+            ]
+            gap = torch.full_like(blocks[0][..., :6], 255)
+            panel.imshow(torch.cat([blocks[0], gap, blocks[1]], dim=2).permute(1, 2, 0))
             side = images.shape[-1] + 2
             names = [f"z{i}: {active[i]:.3f}" for i in order.tolist()]
             panel.set_yticks([side * (i + 0.5) for i in range(len(names))], names, fontsize=9)
