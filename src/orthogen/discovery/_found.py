@@ -21,7 +21,8 @@ __all__ = ["checked_count", "columns_of", "found", "frozen", "gram", "initialize
 
 def latents(generator: Generator, n: int, rng: torch.Generator | None) -> Float[Tensor, "n dim"]:
     """Fresh latents on the generator's device, in its precision but in float32 at least."""
-    return generator.latent.sample(n, rng=rng, device=generator.device).to(generator.dtype)
+    z = generator.latent.sample(n, rng=rng, device=generator.device)
+    return z.to(torch.promote_types(z.dtype, generator.dtype))
 
 
 _COLUMNS, _ROWS = 1 << 16, 128  # of a product in double precision at a time

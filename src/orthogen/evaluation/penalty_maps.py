@@ -160,7 +160,7 @@ def penalty_maps(
             "width are needed"
         )
     z = generator.latent.sample(samples, rng=randomness.generator(seed, "traversal"), device=generator.device)
-    z = z.to(generator.dtype)
+    z = z.to(torch.promote_types(z.dtype, generator.dtype))
     rng = randomness.generator(seed, "probes")
     f, basis = probe(generator), within.basis.to(z)
     with evaluating(generator.module), f.session():

@@ -123,7 +123,7 @@ def _seen(generator: Generator) -> Tensor:
     with resting(generator, randomness.generator("seen", "noise")):
         z = generator.latent.sample(2, rng=randomness.generator("seen"), device=generator.device)
         rows = {generator.condition: torch.zeros(2, dtype=torch.int64, device=z.device)} if generator.classes else {}
-        numbers = generator(z.to(generator.dtype), **rows).flatten()
+        numbers = generator(z.to(torch.promote_types(z.dtype, generator.dtype)), **rows).flatten()
     return numbers[:: -(-len(numbers) // _SEEN)].float().cpu().contiguous()
 
 
