@@ -14,12 +14,15 @@ from orthogen.training.feed import Batch
 from orthogen.training.step import Game
 from tiny_gan import TinyGan, recipe
 
+LOOKERS = (og.VariationPredictability, og.InfoGan)  # which see the image
+
 
 def learned(monkeypatch: pytest.MonkeyPatch, share: bool, **fields: Any) -> tuple[list[Tensor], int, dict[str, Any]]:
     """The generator's weights after two steps, rows that its first layer saw in the second, and what was logged."""
     if not share:
         monkeypatch.setattr(ProbePenalty, "shares_base", False)
-        monkeypatch.setattr(og.VariationPredictability, "shares_base", False)
+        for kind in LOOKERS:
+            monkeypatch.setattr(kind, "shares_base", False)
     made = recipe(clip=None, **fields)
     images = made.data.open()
     with torch.random.fork_rng():
@@ -46,13 +49,14 @@ def learned(monkeypatch: pytest.MonkeyPatch, share: bool, **fields: Any) -> tupl
         (og.OroJaR(reduction="mean"), 4, 4),
         (og.HessianPenalty(), None, 0),
         (og.VariationPredictability(), None, 8),
+        (og.InfoGan(), 4, 4),
     ],
 )
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_sharing_changes_passes_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, penalty: LatentPenalty, batch: int | None, saved: int, accumulate: int
 ) -> None:
-    layers = () if isinstance(penalty, og.VariationPredictability) else ("1", "4")
+    layers = () if isinstance(penalty, LOOKERS) else ("1", "4")
     terms = {
         "first": og.Term(penalty, 0.01, layers=layers, batch=batch),
         "second": og.Term(og.HessianPenalty(), 0.01),
