@@ -37,7 +37,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 VP: dict[str, dict[str, Any]] = {"plain": {"vp": False}, "vp": {"vp": True}}
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "scenes": {name: {"penalty": name} for name in ("none", "orojar", "hessian_penalty")},
-    **{f"{network}-{images}": VP for network, images in product(("vp_gan", "simple_gan"), ("sprites", "heads"))},
+    **{f"{network}-{of}": VP for network, of in product(("vp_gan", "simple_gan"), ("sprites", "heads"))},
 }
 TITLES = {
     "none": "plain",
@@ -55,10 +55,10 @@ FACTORS = (*ALWAYS, og.Leakage(), og.Mig(), og.FactorVaeScore())
 
 def recipe(group: str, setting: str, seed: int, heads: str) -> og.Recipe:
     """The example's, of a seed."""
-    network, _, images = group.partition("-")
+    network, _, of = group.partition("-")
     chosen = SETTINGS[group][setting]
-    if images:
-        made = recipes.build(f"{EXAMPLES}/predictable_variation.py:{network}", images=images, **chosen)
+    if of:
+        made = recipes.build(f"{EXAMPLES}/predictable_variation.py:{network}", of=of, **chosen)
     else:
         made = recipes.build(f"{EXAMPLES}/growing_scenes.py:{network}", **chosen)
     assert isinstance(made, og.Recipe)

@@ -1,4 +1,5 @@
 import errno
+import inspect
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 
 import orthogen as og
+from orthogen import recipes
 from orthogen.cli import main
 from orthogen.cli.overrides import leaves, override
 from orthogen.core.directions import Directions
@@ -175,6 +177,26 @@ def test_settings_that_belong_together_can_be_given_together(arguments):
         assert str(found[flag]) == value
     before = {leaf.flag: leaf.value for leaf in leaves(recipe)}
     assert {flag for flag in found if found[flag] != before[flag]} == set(arguments[::2])
+
+
+def test_a_switch_does_not_hide_a_field():
+    def function(*, images: str = "sprites"): ...
+
+    with pytest.raises(
+        ValueError, match=r"^my.py:function has a switch --images, as a field is called; give it another"
+    ):
+        override(
+            build("orojar.sprites"),
+            [],
+            "orthogen train my.py:function",
+            inspect.signature(function).parameters,
+        )
+
+
+def test_no_recipe_of_the_package_has_a_switch_that_hides_a_field():
+    for name in recipes.names():
+        switches = recipes.switches(name)
+        assert not set(switches) & {leaf.path for leaf in leaves(recipes._function(name)())}, name
 
 
 def test_no_override_is_no_change():

@@ -47,14 +47,14 @@ def test_a_long_tail(tmp_path: Path, gsr: bool) -> None:
     assert "spectral/gain/blocks.0.0.bn1/3" in run.log()[-1]
 
 
-@pytest.mark.parametrize("images", ["sprites", "scenes", "heads"])
+@pytest.mark.parametrize("of", ["sprites", "scenes", "heads"])
 @pytest.mark.parametrize("name", ["vp_gan", "simple_gan"])
-def test_predictable_variation(tmp_path: Path, name: str, images: str) -> None:
+def test_predictable_variation(tmp_path: Path, name: str, of: str) -> None:
     example = f"{EXAMPLES / 'predictable_variation.py'}:{name}"
-    plain, made = (recipes.build(example, images=images, vp=vp) for vp in (False, True))
+    plain, made = (recipes.build(example, of=of, vp=vp) for vp in (False, True))
     assert set(made.terms) - set(plain.terms) == {"variation_predictability"}
     assert made.name != plain.name
-    if images == "heads":
+    if of == "heads":
         with zipfile.ZipFile(tmp_path / "heads.zip", "w") as archive:
             for i in range(4):
                 file = io.BytesIO()
@@ -63,4 +63,4 @@ def test_predictable_variation(tmp_path: Path, name: str, images: str) -> None:
         made = replace(made, data=replace(made.data, path=str(tmp_path / "heads.zip")))
     run = og.train(replace(made, images=8, batch=4, sample_every=0), tmp_path / "run", quiet=True, log_every=4)
     assert run.log()[-1]["penalty/variation_predictability"] > 0
-    assert run.generator()(made.model.latent.sample(2)).shape == (2, 1 if images == "sprites" else 3, 32, 32)
+    assert run.generator()(made.model.latent.sample(2)).shape == (2, 1 if of == "sprites" else 3, 32, 32)

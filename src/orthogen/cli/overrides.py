@@ -166,19 +166,22 @@ def override(
     """The recipe with the fields that ``arguments`` name changed; ``--help`` prints all of them, and the switches.
 
     Raises:
-        ValueError: an unknown field (the message lists the nearest), or a value that its type does not take.
+        ValueError: an unknown field (the message lists the nearest), a value that its type does not take, or a switch
+            that hides a field.
 
     Example:
         >>> from orthogen.training.recipe import Adam
         >>> override(Adam(), ["--lr", "1e-3"]).lr
         0.001
     """
+    found = list(leaves(recipe)) if arguments or switches else []
+    flags = [leaf.flag for leaf in found]
+    if hidden := [f"--{name.replace('_', '-')}" for name in switches if f"--{name.replace('_', '-')}" in flags]:
+        raise ValueError(f"{usage.split()[-1]} has a switch {hidden[0]}, as a field is called; give it another name")
     if not arguments:
         return recipe
     import tyro
 
-    found = list(leaves(recipe))
-    flags = [leaf.flag for leaf in found]
     for argument in arguments:
         name = argument.partition("=")[0].replace("_", "-")
         if name.startswith("--") and name not in flags and name != "--help":
