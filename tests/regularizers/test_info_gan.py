@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from cards import Cards, labeled
 from orthogen.core.generator import adapt
-from orthogen.core.kinds import ImageSet
 from orthogen.core.latent import Normal
 from orthogen.core.maps import given, probe
 from orthogen.regularizers.info_gan import InfoGan
@@ -30,26 +30,6 @@ class Fixed(nn.Module):
 
     def forward(self, images):
         return self.outputs
-
-
-class Cards(ImageSet):
-    channels, resolution = 1, 8
-
-    def __len__(self):
-        return 1
-
-    def images(self, index, *, rng=None):
-        return torch.zeros(len(index), 1, 8, 8, dtype=torch.uint8)
-
-
-def labeled(classes):
-    """Shows latents and class."""
-
-    class Card(nn.Module):
-        def forward(self, z, label):
-            return (z.sum(1) + label).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
-
-    return adapt(Card(), Normal(6), classes=classes)
 
 
 def test_losses_of_codes_and_classes_equal_the_golden_values():

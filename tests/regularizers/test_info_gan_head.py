@@ -8,18 +8,12 @@ import torch
 from torch import nn
 
 import orthogen as og
+from cards import Cards, labeled
 from orthogen.core.kinds import CriticBatch
 from orthogen.regularizers.info_gan_head import InfoGanHead
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "vp_losses.json").read_text())
 HEAD = replace(InfoGanHead.vp_gan(), width=8)
-
-
-class Drawer(nn.Module):
-    """Shows latents and class."""
-
-    def forward(self, z, label):
-        return (z.sum(1) + label).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
 
 
 class Critic(nn.Module):
@@ -34,22 +28,7 @@ class Critic(nn.Module):
 
 
 def players(classes=3):
-    G = og.adapt(Drawer(), og.Normal(4), classes=classes)
-    return G, Critic()
-
-
-class Squares(og.core.kinds.ImageSet):
-    channels, resolution = 1, 8
-
-    def __len__(self):
-        return 1
-
-    def images(self, index, *, rng=None):
-        return torch.zeros(len(index), 1, 8, 8, dtype=torch.uint8)
-
-
-class Photos(Squares):
-    channels, resolution = 3, 32
+    return labeled(classes, dim=4), Critic()
 
 
 def batch(labels, n=4):
@@ -72,7 +51,7 @@ def test_the_loss_of_the_class_equals_the_golden_values():
 def test_codes_and_classes_add_up():
     G, D = players()
     penalty = InfoGanHead(codes=2, width=8, class_weight=0.5)
-    head, seen = penalty.init(G, Squares(), critic=D), batch(torch.arange(4) % 3)
+    head, seen = penalty.init(G, Cards(), critic=D), batch(torch.arange(4) % 3)
     outputs = head(D.body(seen.fake))
     assert outputs.shape == (4, 5)
     codes = (outputs[:, :2] - seen.fake_latents[:, :2]).square().mean()
@@ -85,7 +64,7 @@ def test_codes_and_classes_add_up():
 def test_the_critic_learns_of_it_only_where_it_is_asked_to(learns):
     G, D = players()
     penalty = replace(HEAD, critic_learns=learns)
-    head, labels = penalty.init(G, Squares(), critic=D), torch.arange(4) % 3
+    head, labels = penalty.init(G, Cards(), critic=D), torch.arange(4) % 3
     seen = batch(labels)
     penalty(D, seen, state=head).backward()
     assert any(p.grad.any() for p in head.parameters())
@@ -101,14 +80,14 @@ def test_a_critic_that_insists_on_labels_gets_them():
     networks = model.build()
     G, D = model.adapt(networks["generator"]), networks["critic"]
     images, labels = torch.zeros(4, 3, 32, 32), torch.arange(4) % 3
-    for penalty in (replace(HEAD), InfoGanHead(codes=2, width=8)):
-        head = penalty.init(G, Photos(), critic=D)
+    for penalty in (HEAD, InfoGanHead(codes=2, width=8)):
+        head = penalty.init(G, Cards(3, 32), critic=D)
         assert penalty.of_generator(D, images, torch.zeros(4, 4), labels, state=head) > 0
 
 
 def test_a_head_that_knows_nothing_is_wrong_by_the_logarithm_of_the_classes():
     G, D = players(classes=5)
-    head = HEAD.init(G, Squares(), critic=D)
+    head = HEAD.init(G, Cards(), critic=D)
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
     seen = batch(torch.arange(4))
@@ -124,6 +103,6 @@ def test_what_it_refuses():
         InfoGanHead(codes=0, class_weight=0.0)
     with pytest.raises(ValueError, match=r"codes=0\): the generator takes no classes; give codes to predict"):
         HEAD.init(og.adapt(nn.Sequential(nn.Linear(4, 64), nn.Unflatten(1, (1, 8, 8))), og.Normal(4)), critic=D)
-    head = HEAD.init(G, Squares(), critic=D)
+    head = HEAD.init(G, Cards(), critic=D)
     with pytest.raises(ValueError, match=r"give their labels with the batch"):
         HEAD(D, batch(None), state=head)

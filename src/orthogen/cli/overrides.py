@@ -176,8 +176,9 @@ def override(
     """
     found = list(leaves(recipe)) if arguments or switches else []
     flags = [leaf.flag for leaf in found]
-    if hidden := [f"--{name.replace('_', '-')}" for name in switches if f"--{name.replace('_', '-')}" in flags]:
-        raise ValueError(f"{usage.split()[-1]} has a switch {hidden[0]}, as a field is called; give it another name")
+    turned = [f"--{name.replace('_', '-')}" for name in switches]
+    if hidden := set(turned).intersection(flags):
+        raise ValueError(f"{usage.split()[-1]} has a switch {min(hidden)}, as a field is called; give it another name")
     if not arguments:
         return recipe
     import tyro
@@ -185,7 +186,7 @@ def override(
     for argument in arguments:
         name = argument.partition("=")[0].replace("_", "-")
         if name.startswith("--") and name not in flags and name != "--help":
-            near = get_close_matches(name, [*flags, *(f"--{each}" for each in switches)], n=3, cutoff=0.5)
+            near = get_close_matches(name, [*flags, *turned], n=3, cutoff=0.5)
             hint = f"; nearest: {', '.join(near)}" if near else ""
             raise ValueError(f"{name} is no field of {usage.split()[-1]}{hint} ({usage} --help lists all)")
     options = [

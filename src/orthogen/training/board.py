@@ -57,7 +57,7 @@ class Board(State):
         try:
             self._look()
         except ValueError as error:
-            raise ValueError(f"growth.start={recipe.growth.start}: {error}" if recipe.growth else str(error)) from error
+            raise ValueError(f"growth: {error}; give another start") from error
         processes.first(self._prepare)  # which all must hear of where something is missing
 
     @property

@@ -96,8 +96,8 @@ class State(ABC):
         self.players = self.seat(images)
         modules = (self.networks, self.memories)
         buffers = [item for module in modules for item in module.named_buffers() if item[1].is_floating_point()]
-        # a level of detail is the schedule's, and the same everywhere
-        self.buffers = [x for name, x in buffers if name.rpartition(".")[2] != "lod"]
+        # the level of detail of networks that grow is the schedule's, and the same everywhere
+        self.buffers = [x for name, x in buffers if not (recipe.model.grows and name.endswith("lod"))]
         for module in (*modules, self.average.module):
             processes.agree(module.state_dict().values())
         self.images, self.step, self.seconds, self.meter = 0, 0, 0.0, Meter(processes)
